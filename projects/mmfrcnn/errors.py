@@ -1,0 +1,33 @@
+"""The one exception for a user's mistake, and the "did you mean" that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: a config, a path, a name, a file, a flag.
+
+    Command-line tools print it as ``error: MESSAGE`` without a traceback and exit
+    with code 2, so the message must stand alone: what is wrong, where (file, id,
+    key), and what to do about it.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""``.
+
+    Args:
+        name (str): The name that was not found.
+        known (Iterable[str]): The names that exist.
+
+    Example:
+        >>> did_you_mean('RandomSampler2', ['RandomSampler', 'OHEMSampler'])
+        " Did you mean 'RandomSampler'?"
+        >>> did_you_mean('xyz', ['RandomSampler'])
+        ''
+    """
+    names = {str(candidate).lower(): str(candidate) for candidate in known}
+    nearest = difflib.get_close_matches(name.lower(), list(names), n=1)
+    return f" Did you mean '{names[nearest[0]]}'?" if nearest else ''
