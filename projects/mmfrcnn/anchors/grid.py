@@ -1,0 +1,116 @@
+"""The anchors of a feature pyramid, made once per shape, and which of them count.
+
+Shapes: N images, A anchors a cell, S = sum over levels of A * H_l * W_l. The order is
+mmdet's: level by level, then row, column, anchor.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from mmdet.models.task_modules import AnchorGenerator
+from torch import Tensor
+
+# Multi-scale training meets many shapes; an FPN grid of 800x1333 takes 5 MB.
+GRIDS_KEPT = 32
+
+
+@dataclass
+class AnchorGrid:
+    """All anchors of one set of feature map sizes.
+
+    Attributes:
+        boxes (Tensor): xyxy in input pixels, float32, shape (S, 4).
+        cells (Tensor): Upper left corner (x, y) of each anchor's cell in input pixels,
+            float32, shape (S, 2).
+        ids (Tensor): A number for each (level, row, column, anchor) that is the same
+            in grids of any size, int64 below 2**30, shape (S,).
+        sizes (list[int]): Number of anchors in each level.
+    """
+
+    boxes: Tensor
+    cells: Tensor
+    ids: Tensor
+    sizes: list[int]
+
+    def valid(
+        self, padded: Tensor | None, inside: Tensor | None, border: float
+    ) -> Tensor | None:
+        """Say which anchors of each image may be trained on.
+
+        Args:
+            padded (Tensor | None): (height, width) of each padded image, shape (N, 2):
+                cells wholly beyond it do not count. None: all cells count.
+            inside (Tensor | None): (height, width) of each image, shape (N, 2).
+            border (float): Anchors reaching further than this many pixels across the
+                image's border do not count (Ren et al. 2015, section 3.3); negative:
+                all count.
+
+        Returns:
+            Tensor | None: bool, shape (N, S); None where every anchor counts.
+        """
+        mask = None
+        if padded is not None:
+            mask = (self.cells < padded.flip(-1)[:, None]).all(-1)
+        if border >= 0 and inside is not None:
+            limit = inside.flip(-1)[:, None] + border  # (N, 1, 2)
+            within = (self.boxes[:, :2] >= -border).all(-1)
+            within = within & (self.boxes[:, 2:] < limit).all(-1)
+            mask = within if mask is None else mask & within
+        return mask
+
+
+class AnchorGridCache:
+    """Grids by feature map sizes and device, the least recently used dropped first.
+
+    Args:
+        generator (AnchorGenerator): mmdet's anchor generator.
+    """
+
+    def __init__(self, generator: AnchorGenerator) -> None:
+        self.generator = generator
+        self._grids: OrderedDict[tuple, AnchorGrid] = OrderedDict()
+
+    def __call__(
+        self, feature_sizes: list[tuple[int, int]], device: torch.device
+    ) -> AnchorGrid:
+        """Return the grid for feature maps of these (height, width) on a device."""
+        key = (tuple(map(tuple, feature_sizes)), device)
+        if key not in self._grids:
+            self._grids[key] = self._make(feature_sizes, device)
+            if len(self._grids) > GRIDS_KEPT:
+                self._grids.popitem(last=False)
+        self._grids.move_to_end(key)
+        return self._grids[key]
+
+    def _make(
+        self, feature_sizes: list[tuple[int, int]], device: torch.device
+    ) -> AnchorGrid:
+        levels = self.generator.grid_priors(
+            feature_sizes, dtype=torch.float32, device=device
+        )
+        cells, ids = [], []
+        for level, ((height, width), (step_x, step_y), anchors) in enumerate(
+            zip(
+                feature_sizes,
+                self.generator.strides,
+                self.generator.num_base_priors,
+                strict=True,
+            )
+        ):
+            ys = torch.arange(height, device=device)
+            xs = torch.arange(width, device=device)
+            row, column = torch.meshgrid(ys, xs, indexing='ij')  # (H, W)
+            corner = torch.stack([column * float(step_x), row * float(step_y)], -1)
+            cells.append(corner.view(-1, 1, 2).expand(-1, anchors, -1).reshape(-1, 2))
+            place = ((level << 12) + row.reshape(-1, 1) << 12) + column.reshape(-1, 1)
+            anchor = torch.arange(anchors, device=device)
+            ids.append((place * anchors + anchor).view(-1) & (1 << 30) - 1)
+        return AnchorGrid(
+            torch.cat(levels),
+            torch.cat(cells),
+            torch.cat(ids),
+            [len(anchors) for anchors in levels],
+        )

@@ -1,0 +1,7 @@
+"""The second stage: features of each region, its class and its refined box."""
+
+from .detections import select_detections
+from .extractor import PyramidRoIExtractor
+from .head import BatchedRoIHead
+
+__all__ = ['BatchedRoIHead', 'PyramidRoIExtractor', 'select_detections']
