@@ -15,6 +15,7 @@ from torch import Tensor
 from torchvision.ops import roi_align, roi_pool
 
 from ..errors import UserError, did_you_mean
+from .gather_align import gather_align
 
 # Where a region is moved on the levels that are not its own: outside every image, so
 # that pooling finds nothing there, and without extent, so that it does not look long.
@@ -27,9 +28,10 @@ class PyramidRoIExtractor(BaseModule):
 
     A region of area ``w * h`` belongs to level ``floor(log2(sqrt(w h) / finest_scale))``
     of those given, clamped (Lin et al. 2017, equation 1, where the canonical 224 px at
-    level 4 means ``finest_scale`` 56 at level 2). All levels see all regions, those of
-    other levels moved out of the image: no region list depends on the data, so nothing
-    waits for the device, and what is pooled elsewhere is zero.
+    level 4 means ``finest_scale`` 56 at level 2). On a GPU all levels see all regions,
+    those of other levels moved out of the image: no region list depends on the data, so
+    nothing waits for the device, and what is pooled elsewhere is zero. On a CPU RoIAlign
+    is one weighted gather over all levels; see :mod:`mmfrcnn.roi.gather_align`.
 
     Stands in for mmdet's ``SingleRoIExtractor``.
 
@@ -90,8 +92,18 @@ class PyramidRoIExtractor(BaseModule):
         levels = self.map_roi_levels(rois, len(feats))
         if roi_scale_factor is not None:
             rois = _enlarge(rois, roi_scale_factor)
-        if len(feats) == 1:
-            return self._pool_level(feats[0], rois, 0)
+        if feats[0].device.type == 'cpu' and self.pool.func is roi_align:
+            features = [_full_precision(level) for level in feats]
+            pooled = gather_align(
+                features, rois, levels, self.featmap_strides, **self.pool.keywords
+            )
+            return pooled.to(feats[0].dtype)
+        return self._pool_levels(feats, rois, levels)
+
+    def _pool_levels(
+        self, feats: Sequence[Tensor], rois: Tensor, levels: Tensor
+    ) -> Tensor:
+        """Pool all regions on all levels, those of other levels out of the image."""
         image = rois[:, :1]
         elsewhere = torch.full_like(rois[:, 1:], ELSEWHERE)
         pooled = None
@@ -104,18 +116,29 @@ class PyramidRoIExtractor(BaseModule):
 
     def _pool_level(self, features: Tensor, rois: Tensor, level: int) -> Tensor:
         scale = 1.0 / self.featmap_strides[level]
-        # In the features' dtype positions would be rounded to whole pixels in half
-        # precision; there are no half kernels on the CPU either.
-        if features.dtype in (torch.float16, torch.bfloat16):
-            pooled = self.pool(features.float(), rois.float(), spatial_scale=scale)
-            return pooled.to(features.dtype)
-        return self.pool(features, rois.to(features.dtype), spatial_scale=scale)
+        full = _full_precision(features)
+        pooled = self.pool(full, rois.to(full.dtype), spatial_scale=scale)
+        return pooled.to(features.dtype)
+
+
+def _full_precision(features: Tensor) -> Tensor:
+    """Half-precision features in float32: positions in half would be whole pixels."""
+    if features.dtype in (torch.float16, torch.bfloat16):
+        return features.float()
+    return features
 
 
 def _pooling(layer: dict) -> Callable[..., Tensor]:
     """Build the pooling function of a ``roi_layer`` config."""
     kind = layer.pop('type')
-    layer.setdefault('output_size', 7)
+    size = layer.setdefault('output_size', 7)
+    if not isinstance(size, int):
+        if len(set(size)) != 1:
+            raise UserError(
+                'PyramidRoIExtractor pools to squares: roi_layer.output_size must be one '
+                f'number, not {tuple(size)}.'
+            )
+        layer['output_size'] = size[0]
     if kind == 'RoIAlign':
         layer.setdefault('sampling_ratio', 0)
         layer.setdefault('aligned', True)

@@ -1,0 +1,140 @@
+"""RoIAlign over all pyramid levels as one weighted gather: the fast path on a CPU.
+
+Every output cell of RoIAlign is a weighted sum of feature vectors, four corners for each
+sample point (He et al. 2017, section 3). With all levels laid out as rows of one table,
+that is what `embedding_bag` computes: one call forward and one backward for all images,
+levels and regions, where torchvision's CPU kernel goes region by region.
+
+Shapes: N images, L levels, K regions, C channels, S output size, T sample points along
+an axis of a cell, Q rows of the table (all positions of all levels of all images).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def gather_align(
+    feats: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    strides: Sequence[int],
+    *,
+    output_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Tensor:
+    """Pool each region from its level; torchvision's ``roi_align`` defines the result.
+
+    Args:
+        feats (Sequence[Tensor]): L feature maps, each (N, C, H_l, W_l).
+        rois (Tensor): (image, x1, y1, x2, y2) in input pixels, shape (K, 5).
+        levels (Tensor): Level of each region, int64, shape (K,).
+        strides (Sequence[int]): Stride of each level in input pixels.
+        output_size (int): S.
+        sampling_ratio (int): T; not positive: as many as feature cells in an output
+            cell, rounded up.
+        aligned (bool): Whether feature i stands at (i + 0.5) * stride.
+
+    Returns:
+        Tensor: Shape (K, C, S, S).
+    """
+    channels, dtype, device = feats[0].shape[1], feats[0].dtype, rois.device
+    table = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in feats])
+    shapes = torch.tensor([f.shape[-2:] for f in feats], device=device)  # (L, 2)
+    rows = torch.tensor([len(f) * f.shape[-2] * f.shape[-1] for f in feats])
+    first_row = (rows.cumsum(0) - rows).to(device)  # (L,)
+    scale = 1.0 / torch.tensor(strides, dtype=dtype, device=device)
+
+    height_width = shapes[levels]  # (K, 2)
+    corners = rois[:, 1:].to(dtype).view(-1, 2, 2) * scale[levels, None, None]
+    start, end = (corners - 0.5 * aligned).flip(-1).unbind(1)  # each (K, 2): y, x
+    extent = end - start
+    if not aligned:
+        extent = extent.clamp(min=1)
+    base = first_row[levels] + rois[:, 0].long() * height_width.prod(1)  # (K,)
+
+    points = torch.full_like(height_width, sampling_ratio)  # (K, 2): T along y, x
+    if sampling_ratio <= 0:
+        points = (extent / output_size).ceil().long().clamp(min=0)
+    # Regions that need equally many points are laid out together.
+    most = points.amax(1)
+    order = most.argsort(stable=True)
+    counts = torch.bincount(most)
+    indices, weights, sizes = [], [], []
+    groups = order.split(counts.tolist())
+    for count, group in enumerate(groups):
+        if count == 0 or len(group) == 0:
+            continue
+        index, weight = _cell_rows(
+            start[group],
+            extent[group],
+            points[group],
+            height_width[group],
+            count,
+            output_size,
+        )
+        indices.append((index + base[group, None, None]).view(-1))
+        weights.append(weight.view(-1))
+        sizes.append(torch.full((len(group) * output_size**2,), index.shape[-1]))
+    cells = len(rois) * output_size**2
+    pooled = table.new_zeros(cells, channels) + 0 * table.sum()
+    if indices:
+        sizes = torch.cat(sizes).to(device)
+        pooled = F.embedding_bag(
+            torch.cat(indices),
+            table,
+            sizes.cumsum(0) - sizes,
+            mode='sum',
+            per_sample_weights=torch.cat(weights),
+        )
+        empty = cells - len(pooled)  # regions without extent come first and pool nothing
+        pooled = F.pad(pooled, (0, 0, empty, 0)) if empty else pooled
+    pooled = pooled.view(len(rois), output_size, output_size, channels)
+    return pooled[order.argsort()].permute(0, 3, 1, 2)
+
+
+def _cell_rows(
+    start: Tensor, extent: Tensor, points: Tensor, shape: Tensor, most: int, size: int
+) -> tuple[Tensor, Tensor]:
+    """Rows and weights of every output cell, relative to the image's first row.
+
+    Args:
+        start (Tensor): Upper left corner (y, x) in feature cells, shape (K, 2).
+        extent (Tensor): Height and width in feature cells, shape (K, 2).
+        points (Tensor): Sample points a cell along y and x, int64, shape (K, 2).
+        shape (Tensor): Feature map height and width, int64, shape (K, 2).
+        most (int): The largest number of points, T.
+        size (int): Output size, S.
+
+    Returns:
+        tuple: row indices, int64, and weights, both (K, S * S, 4 * T * T).
+    """
+    regions = len(start)
+    step = torch.arange(most, device=start.device)  # (T,)
+    count = points[:, :, None]  # (K, 2, 1)
+    cell = torch.arange(size, device=start.device)
+    # torchvision's order of operations, so that positions round alike.
+    length = extent[:, :, None] / size  # (K, 2, 1), of a cell
+    origin = start[:, :, None] + cell * length  # (K, 2, S)
+    within = (step + 0.5) * length / count.clamp(min=1)  # (K, 2, T)
+    position = origin[..., None] + within[:, :, None]  # (K, 2, S, T)
+
+    last = (shape - 1)[:, :, None, None]
+    inside = (position >= -1) & (position <= last + 1) & (step < count)[:, :, None]
+    position = torch.minimum(position.clamp(min=0), last.to(position.dtype))
+    low = position.long()
+    high = torch.minimum(low + 1, last)
+    share = position - low
+    weight = inside / count.clamp(min=1)[:, :, None]
+    corner = torch.stack([low, high], -1).flatten(3)  # (K, 2, S, 2 T)
+    weight = torch.stack([(1 - share) * weight, share * weight], -1).flatten(3)
+
+    row = corner[:, 0] * shape[:, 1, None, None]  # (K, S, 2 T)
+    index = row[:, :, None, :, None] + corner[:, 1, None, :, None, :]
+    product = weight[:, 0, :, None, :, None] * weight[:, 1, None, :, None, :]
+    return index.view(regions, size**2, -1), product.view(regions, size**2, -1)
