@@ -85,6 +85,8 @@ class AnchorGridCache:
         self._grids.move_to_end(key)
         return self._grids[key]
 
+    # A grid first needed under inference mode serves training afterwards as well.
+    @torch.inference_mode(False)
     def _make(
         self, feature_sizes: list[tuple[int, int]], device: torch.device
     ) -> AnchorGrid:
@@ -102,7 +104,7 @@ class AnchorGridCache:
         ):
             ys = torch.arange(height, device=device)
             xs = torch.arange(width, device=device)
-            row, column = torch.meshgrid(ys, xs, indexing='ij')  # (H, W)
+            row, column = torch.meshgrid(ys, xs, indexing="ij")  # (H, W)
             corner = torch.stack([column * float(step_x), row * float(step_y)], -1)
             cells.append(corner.view(-1, 1, 2).expand(-1, anchors, -1).reshape(-1, 2))
             place = ((level << 12) + row.reshape(-1, 1) << 12) + column.reshape(-1, 1)

@@ -34,7 +34,8 @@ class Assignment:
         states (Tensor): -1 ignored, 0 negative, 1 positive; int8, shape (N, S).
         matched (Tensor): Index of the ground truth of a positive (0 for all others),
             int64, shape (N, S).
-        max_iou (Tensor): Largest IoU with any ground truth, float32, shape (N, S).
+        max_iou (Tensor): Largest IoU with any ground truth, -1 where excluded, float32,
+            shape (N, S).
     """
 
     states: Tensor
@@ -99,7 +100,7 @@ class AnchorAssigner(BaseAssigner):
         self.match_low_quality = match_low_quality
         self.gpu_assign_thr = gpu_assign_thr
         self.iou_calculator = TASK_UTILS.build(
-            iou_calculator or dict(type='BboxOverlaps2D')
+            iou_calculator or dict(type="BboxOverlaps2D")
         )
         self.perm_repeat_gt_cfg = perm_repeat_gt_cfg
 
@@ -146,8 +147,11 @@ class AnchorAssigner(BaseAssigner):
             positive |= best_of >= 0
         states.masked_fill_(positive, POSITIVE)
 
+        # Where there is no ground truth all is background, as in mmdet, even the priors
+        # in ignored regions.
         nothing_there = ~truth.mask.any(-1, keepdim=True)  # (N, 1)
         states.masked_fill_(nothing_there, NEGATIVE)
+        max_iou.masked_fill_(nothing_there, 0)
         if prior_mask is not None:
             states.masked_fill_(~prior_mask, IGNORED)
         return Assignment(states, nearest.masked_fill_(states != POSITIVE, 0), max_iou)
@@ -176,20 +180,19 @@ class AnchorAssigner(BaseAssigner):
         result = self.assign_batch(
             priors,
             _one_image(gt_instances.bboxes),
-            None if gt_instances_ignore is None else _one_image(gt_instances_ignore.bboxes),
+            None
+            if gt_instances_ignore is None
+            else _one_image(gt_instances_ignore.bboxes),
         )
         states, matched = result.states[0].long(), result.matched[0]
         positive = states == POSITIVE
         classes = torch.full_like(matched, -1)
-        max_iou = result.max_iou[0]
         if len(labels):
             classes = torch.where(positive, labels.long()[matched], classes)
-        else:
-            max_iou = torch.zeros_like(max_iou)
         return AssignResult(
             num_gts=len(labels),
             gt_inds=torch.where(positive, matched + 1, states),
-            max_overlaps=max_iou,
+            max_overlaps=result.max_iou[0],
             labels=classes,
         )
 
@@ -200,7 +203,7 @@ class AnchorAssigner(BaseAssigner):
             return pairwise_iou, lambda of, by: pairwise_iou(of, by, over_first=True)
         return (
             lambda truth, priors: calculator(*_same_batch(truth, priors)),
-            lambda of, by: calculator(*_same_batch(of, by), mode='iof'),
+            lambda of, by: calculator(*_same_batch(of, by), mode="iof"),
         )
 
     def _shift_repeated(self, truth: PaddedInstances) -> PaddedInstances:
@@ -293,7 +296,7 @@ class AnchorAssigner(BaseAssigner):
             return torch.where(ties, index[:, None], -1).amax(1)
         chosen = index.expand_as(where).masked_fill(~wanted, -1)
         none = torch.full((images, priors), -1, dtype=torch.int32, device=best.device)
-        return none.scatter_reduce_(1, where, chosen, 'amax')
+        return none.scatter_reduce_(1, where, chosen, "amax")
 
 
 def _chunks(count: int, priors: int) -> Iterator[slice]:

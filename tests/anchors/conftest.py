@@ -1,0 +1,3 @@
+"""Importing the package makes mmdet's own modules importable."""
+
+import mmfrcnn  # noqa: F401
