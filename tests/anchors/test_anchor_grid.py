@@ -12,7 +12,7 @@ from mmdet.models.task_modules.prior_generators import (
 from mmfrcnn.anchors import AnchorGrid, grid
 from mmfrcnn.boxes import image_sizes
 
-CPU = torch.device("cpu")
+CPU = torch.device('cpu')
 
 
 def fpn_anchors():
@@ -29,19 +29,19 @@ def feature_sizes(generator, height, width):
     return [(-(-height // y), -(-width // x)) for x, y in generator.strides]
 
 
-@pytest.mark.parametrize("make", [fpn_anchors, paper_anchors])
+@pytest.mark.parametrize('make', [fpn_anchors, paper_anchors])
 def test_boxes_and_order_are_mmdets(make):
     generator = make()
     sizes = feature_sizes(generator, 200, 333)
     found = grid.AnchorGridCache(generator)(sizes, CPU)
-    levels = generator.grid_priors(sizes, device="cpu")
+    levels = generator.grid_priors(sizes, device='cpu')
     assert torch.equal(found.boxes, torch.cat(levels))
     assert found.sizes == [len(level) for level in levels]
     assert len(found.cells) == len(found.ids) == len(found.boxes)
 
 
-@pytest.mark.parametrize("make", [fpn_anchors, paper_anchors])
-@pytest.mark.parametrize("border", [-1, 0, 8, 64])
+@pytest.mark.parametrize('make', [fpn_anchors, paper_anchors])
+@pytest.mark.parametrize('border', [-1, 0, 8, 64])
 def test_valid_anchors_are_mmdets(make, border):
     generator = make()
     metas = [
@@ -53,12 +53,12 @@ def test_valid_anchors_are_mmdets(make, border):
     sizes = feature_sizes(generator, 256, 320)
     anchors = grid.AnchorGridCache(generator)(sizes, CPU)
     mask = anchors.valid(
-        image_sizes(metas, CPU, "pad_shape"), image_sizes(metas, CPU), border
+        image_sizes(metas, CPU, 'pad_shape'), image_sizes(metas, CPU), border
     )
     for image, meta in enumerate(metas):
-        flags = torch.cat(generator.valid_flags(sizes, meta["pad_shape"], "cpu"))
+        flags = torch.cat(generator.valid_flags(sizes, meta['pad_shape'], 'cpu'))
         expected = anchor_inside_flags(
-            anchors.boxes, flags, meta["img_shape"], allowed_border=border
+            anchors.boxes, flags, meta['img_shape'], allowed_border=border
         )
         assert torch.equal(mask[image], expected)
     assert mask.any()
@@ -74,7 +74,7 @@ def test_nothing_to_exclude_is_no_mask():
     assert anchors.valid(None, inside, 0).shape == (1, len(anchors.boxes))
 
 
-@pytest.mark.parametrize("make", [fpn_anchors, paper_anchors])
+@pytest.mark.parametrize('make', [fpn_anchors, paper_anchors])
 def test_ids_name_the_same_anchor_in_grids_of_any_size(make):
     generator = make()
     cache = grid.AnchorGridCache(generator)
@@ -115,7 +115,7 @@ def test_one_grid_a_shape():
 
 
 def test_the_least_recently_used_grid_is_dropped(monkeypatch):
-    monkeypatch.setattr(grid, "GRIDS_KEPT", 3)
+    monkeypatch.setattr(grid, 'GRIDS_KEPT', 3)
     generator = paper_anchors()
     cache = grid.AnchorGridCache(generator)
     kept = cache([(1, 1)], CPU)
@@ -136,11 +136,11 @@ def test_a_grid_made_in_inference_mode_can_be_trained_with():
     assert torch.equal(deltas.grad, boxes)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_grid_equals_cpu():
     generator = fpn_anchors()
     cache = grid.AnchorGridCache(generator)
     sizes = feature_sizes(generator, 128, 192)
-    here, there = cache(sizes, CPU), cache(sizes, torch.device("cuda", 0))
+    here, there = cache(sizes, CPU), cache(sizes, torch.device('cuda', 0))
     assert torch.equal(here.boxes, there.boxes.cpu())
     assert torch.equal(here.ids, there.ids.cpu())

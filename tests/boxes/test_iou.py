@@ -26,8 +26,8 @@ def exact_iou(first, second, *, over_first=False):
     return torch.tensor(rows, dtype=torch.float64).view(len(first), len(second))
 
 
-@pytest.mark.parametrize("over_first", [False, True])
-@pytest.mark.parametrize("grid", [None, 10])
+@pytest.mark.parametrize('over_first', [False, True])
+@pytest.mark.parametrize('grid', [None, 10])
 def test_equals_exact_arithmetic(random_boxes, over_first, grid):
     generator = torch.Generator().manual_seed(1)
     first = random_boxes(40, generator, grid=grid)
@@ -40,13 +40,13 @@ def test_equals_exact_arithmetic(random_boxes, over_first, grid):
         torch.testing.assert_close(found, torchvisions)
 
 
-@pytest.mark.parametrize("mode", ["iou", "iof"])
+@pytest.mark.parametrize('mode', ['iou', 'iof'])
 def test_equals_mmdet_to_the_last_bit(random_boxes, mode):
     generator = torch.Generator().manual_seed(2)
     for grid in (None, 5, 20):
         first = random_boxes(200, generator, grid=grid)
         second = random_boxes(300, generator, grid=grid)
-        ours = pairwise_iou(first, second, over_first=mode == "iof")
+        ours = pairwise_iou(first, second, over_first=mode == 'iof')
         assert torch.equal(ours, bbox_overlaps(first, second, mode=mode))
 
 
@@ -77,7 +77,7 @@ def test_literal_values():
     torch.testing.assert_close(covered, torch.tensor([[1.0, 0.5, 0.0, 0.0, 1.0]]).T)
 
 
-@pytest.mark.parametrize("counts", [(0, 5), (5, 0), (0, 0)])
+@pytest.mark.parametrize('counts', [(0, 5), (5, 0), (0, 0)])
 def test_no_boxes(counts):
     first, second = (torch.zeros(count, 4) for count in counts)
     assert pairwise_iou(first, second).shape == counts

@@ -26,12 +26,12 @@ def offset_kernel(*args):
     return nms.suppress_at_offsets(*args)
 
 
-KERNELS = pytest.mark.parametrize("suppress", [grouped_nms, offset_kernel])
+KERNELS = pytest.mark.parametrize('suppress', [grouped_nms, offset_kernel])
 
 
 @KERNELS
-@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
-@pytest.mark.parametrize("num_groups", [1, 3, 50])
+@pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize('num_groups', [1, 3, 50])
 def test_equals_greedy_suppression(random_boxes, suppress, threshold, num_groups):
     generator = torch.Generator().manual_seed(num_groups)
     boxes = random_boxes(75, generator)
@@ -104,7 +104,7 @@ def test_boxes_without_area_are_kept(suppress):
 
 
 @KERNELS
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(random_boxes, suppress, dtype):
     generator = torch.Generator().manual_seed(9)
     # Whole pixels and distinct quarter scores are exact in every one of the types.
@@ -126,7 +126,7 @@ def test_is_a_sound_operator(random_boxes):
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_equals_cpu(random_boxes):
     generator = torch.Generator().manual_seed(11)
     boxes = random_boxes(3000, generator, extent=1333.0)

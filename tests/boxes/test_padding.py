@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 
 from mmfrcnn.boxes import image_sizes, pad_instances
 
-CPU = torch.device("cpu")
+CPU = torch.device('cpu')
 
 
 def instances(boxes, labels=None):
@@ -73,4 +73,4 @@ def test_image_sizes():
         dict(img_shape=(5, 6, 3), pad_shape=(32, 64)),
     ]
     assert image_sizes(metas, CPU).tolist() == [[20, 30], [5, 6]]
-    assert image_sizes(metas, CPU, "pad_shape").tolist() == [[32, 32], [32, 64]]
+    assert image_sizes(metas, CPU, 'pad_shape').tolist() == [[32, 32], [32, 64]]

@@ -11,7 +11,7 @@ import mmfrcnn  # noqa: F401
 
 @pytest.fixture(autouse=True)
 def _mmdet_scope():
-    init_default_scope("mmdet")
+    init_default_scope('mmdet')
 
 
 @pytest.fixture

@@ -32,15 +32,15 @@ SETTINGS = [a | b for a, b in itertools.product(THRESHOLDS, IGNORING)]
 
 
 @pytest.fixture(
-    params=SETTINGS, ids=lambda setting: "-".join(map(str, setting.values()))
+    params=SETTINGS, ids=lambda setting: '-'.join(map(str, setting.values()))
 )
 def setting(request):
     return request.param
 
 
-@pytest.fixture(params=[7, assigner.PAIRS_PER_CHUNK], ids=["chunked", "whole"])
+@pytest.fixture(params=[7, assigner.PAIRS_PER_CHUNK], ids=['chunked', 'whole'])
 def pairs_per_chunk(request, monkeypatch):
-    monkeypatch.setattr(assigner, "PAIRS_PER_CHUNK", request.param)
+    monkeypatch.setattr(assigner, 'PAIRS_PER_CHUNK', request.param)
 
 
 def cases(random_boxes):
@@ -54,25 +54,25 @@ def cases(random_boxes):
     truth = boxes(6)
     jitter = torch.rand(40, 4, generator=generator) * 8
     near = truth.repeat(7, 1)[:40] + jitter
-    yield "random", boxes(60), truth, boxes(3)
-    yield "near", torch.cat([near, boxes(30)]), truth, boxes(2)
-    yield "gridded", boxes(80, grid=25), boxes(9, grid=25), boxes(3, grid=25)
-    yield "coarse", boxes(50, grid=50), boxes(9, grid=50), boxes(2, grid=50)
-    yield "duplicates", near, truth[[0, 0, 1, 1, 1, 2, 0]], truth[[3, 3]]
-    yield "itself", truth, truth, none
+    yield 'random', boxes(60), truth, boxes(3)
+    yield 'near', torch.cat([near, boxes(30)]), truth, boxes(2)
+    yield 'gridded', boxes(80, grid=25), boxes(9, grid=25), boxes(3, grid=25)
+    yield 'coarse', boxes(50, grid=50), boxes(9, grid=50), boxes(2, grid=50)
+    yield 'duplicates', near, truth[[0, 0, 1, 1, 1, 2, 0]], truth[[3, 3]]
+    yield 'itself', truth, truth, none
     flat = truth.clone()
     flat[::2, 2] = flat[::2, 0]
-    yield "without area", torch.cat([flat, boxes(20)]), flat, flat[:2]
-    yield "points", torch.zeros(5, 4), torch.zeros(3, 4), torch.zeros(2, 4)
-    yield "no truth", boxes(30), none, none
-    yield "no truth, ignored", boxes(30), none, boxes(2)
-    yield "no priors", none, truth, boxes(2)
-    yield "nothing", none, none, none
+    yield 'without area', torch.cat([flat, boxes(20)]), flat, flat[:2]
+    yield 'points', torch.zeros(5, 4), torch.zeros(3, 4), torch.zeros(2, 4)
+    yield 'no truth', boxes(30), none, none
+    yield 'no truth, ignored', boxes(30), none, boxes(2)
+    yield 'no priors', none, truth, boxes(2)
+    yield 'nothing', none, none, none
     everything = torch.tensor([[-1e3, -1e3, 1e3, 1e3]])
-    yield "all ignored", near, truth, everything
-    yield "far away", boxes(20) + 1000, truth, none
-    yield "one pixel", boxes(50), torch.tensor([[5.0, 5.0, 6.0, 6.0]]), none
-    yield "one prior", near[:1], truth, none
+    yield 'all ignored', near, truth, everything
+    yield 'far away', boxes(20) + 1000, truth, none
+    yield 'one pixel', boxes(50), torch.tensor([[5.0, 5.0, 6.0, 6.0]]), none
+    yield 'one prior', near[:1], truth, none
 
 
 def with_labels(boxes):
@@ -112,7 +112,7 @@ def expected_states(result):
     return result.gt_inds.clamp(max=1), (result.gt_inds - 1).clamp(min=0)
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["anchors", "proposals"])
+@pytest.mark.parametrize('shared', [True, False], ids=['anchors', 'proposals'])
 def test_batch(random_boxes, setting, pairs_per_chunk, shared):
     generator = torch.Generator().manual_seed(1)
     images = [case[2:] for case in cases(random_boxes) if len(case[1])]
@@ -152,7 +152,7 @@ def test_boxes_without_area_are_not_there(random_boxes, setting):
     priors[:7] = truth + 1
     truth[[0, 3, 6], 2] = truth[[0, 3, 6], 0]
     real = [1, 2, 4, 5]
-    batch = pad_instances([with_labels(truth)], torch.device("cpu"))
+    batch = pad_instances([with_labels(truth)], torch.device('cpu'))
     result = AnchorAssigner(**setting).assign_batch(priors, batch)
     theirs = MaxIoUAssigner(**setting).assign(
         InstanceData(priors=priors), with_labels(truth[real])
@@ -197,13 +197,13 @@ def test_no_ignored_regions_given(random_boxes):
 def test_another_iou_calculator(random_boxes):
     """A half-precision calculator is asked, not passed over."""
     generator = torch.Generator().manual_seed(4)
-    calculator = dict(type="BboxOverlaps2D", scale=10.0, dtype="fp16")
+    calculator = dict(type='BboxOverlaps2D', scale=10.0, dtype='fp16')
     given = dict(pos_iou_thr=0.6, neg_iou_thr=0.3, ignore_iof_thr=0.5)
     ours = TASK_UTILS.build(
-        dict(type="AnchorAssigner", iou_calculator=calculator, **given)
+        dict(type='AnchorAssigner', iou_calculator=calculator, **given)
     )
     mmdets = TASK_UTILS.build(
-        dict(type="MaxIoUAssigner", iou_calculator=calculator, **given)
+        dict(type='MaxIoUAssigner', iou_calculator=calculator, **given)
     )
     arguments = (
         InstanceData(priors=random_boxes(60, generator)),
@@ -247,7 +247,7 @@ def test_no_gradient_flows_into_targets(random_boxes):
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_equals_cpu(random_boxes, setting):
     generator = torch.Generator().manual_seed(8)
     priors = random_boxes(500, generator, grid=5)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("resource", reason="peak memory is read from the operating system")
+pytest.importorskip('resource', reason='peak memory is read from the operating system')
 
 MEASURE = """
 import json, resource, time
@@ -65,13 +65,13 @@ print(json.dumps(dict(extra=extra, seconds=seconds, wrong=wrong, same=same,
 
 def test_memory_stays_within_600_mb_and_results_are_exact():
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=False
+        [sys.executable, '-c', MEASURE], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     print(found)
-    assert found["extra"] < 600
-    assert found["same"]
-    assert found["wrong"] == 0
-    assert found["positives"] > 100
-    assert found["overridden"] < found["positives"]
+    assert found['extra'] < 600
+    assert found['same']
+    assert found['wrong'] == 0
+    assert found['positives'] > 100
+    assert found['overridden'] < found['positives']

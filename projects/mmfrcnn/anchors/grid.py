@@ -104,7 +104,7 @@ class AnchorGridCache:
         ):
             ys = torch.arange(height, device=device)
             xs = torch.arange(width, device=device)
-            row, column = torch.meshgrid(ys, xs, indexing="ij")  # (H, W)
+            row, column = torch.meshgrid(ys, xs, indexing='ij')  # (H, W)
             corner = torch.stack([column * float(step_x), row * float(step_y)], -1)
             cells.append(corner.view(-1, 1, 2).expand(-1, anchors, -1).reshape(-1, 2))
             place = ((level << 12) + row.reshape(-1, 1) << 12) + column.reshape(-1, 1)

@@ -26,7 +26,7 @@ def suppress_at_offsets(
     return keep.index_fill_(0, survivors, True)
 
 
-@torch.library.custom_op("mmfrcnn::grouped_nms", mutates_args=())
+@torch.library.custom_op('mmfrcnn::grouped_nms', mutates_args=())
 def grouped_nms(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float
 ) -> Tensor:
@@ -53,7 +53,7 @@ def grouped_nms(
     return suppress_at_offsets(boxes, scores, groups, iou_threshold)
 
 
-@grouped_nms.register_kernel("cpu")
+@grouped_nms.register_kernel('cpu')
 def _grouped_nms_cpu(
     boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float
 ) -> Tensor:

@@ -100,7 +100,7 @@ class AnchorAssigner(BaseAssigner):
         self.match_low_quality = match_low_quality
         self.gpu_assign_thr = gpu_assign_thr
         self.iou_calculator = TASK_UTILS.build(
-            iou_calculator or dict(type="BboxOverlaps2D")
+            iou_calculator or dict(type='BboxOverlaps2D')
         )
         self.perm_repeat_gt_cfg = perm_repeat_gt_cfg
 
@@ -203,7 +203,7 @@ class AnchorAssigner(BaseAssigner):
             return pairwise_iou, lambda of, by: pairwise_iou(of, by, over_first=True)
         return (
             lambda truth, priors: calculator(*_same_batch(truth, priors)),
-            lambda of, by: calculator(*_same_batch(of, by), mode="iof"),
+            lambda of, by: calculator(*_same_batch(of, by), mode='iof'),
         )
 
     def _shift_repeated(self, truth: PaddedInstances) -> PaddedInstances:
@@ -296,7 +296,7 @@ class AnchorAssigner(BaseAssigner):
             return torch.where(ties, index[:, None], -1).amax(1)
         chosen = index.expand_as(where).masked_fill(~wanted, -1)
         none = torch.full((images, priors), -1, dtype=torch.int32, device=best.device)
-        return none.scatter_reduce_(1, where, chosen, "amax")
+        return none.scatter_reduce_(1, where, chosen, 'amax')
 
 
 def _chunks(count: int, priors: int) -> Iterator[slice]:

@@ -17,7 +17,6 @@ from ..boxes import PaddedInstances
 from .assigner import POSITIVE, AnchorAssigner, Assignment
 from .sampler import BalancedSampler, Sample
 
-
 # Ids of ground truths among the candidates, beyond those of any prior.
 FIRST_TRUTH_ID = 1 << 30
 
