@@ -73,6 +73,7 @@ class BalancedSampler(BaseSampler):
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         self.seed = seed
         self._draws = 0
+        self._place, self._last_iteration = 0, None
 
     @torch.no_grad()
     def sample_batch(
@@ -81,7 +82,7 @@ class BalancedSampler(BaseSampler):
         """Draw from the candidates of every image of a batch.
 
         Args:
-            states (Tensor): -1 ignored, 0 negative, 1 positive, shape (N, S).
+            states (Tensor): -1 ignored, 0 negative, 1 positive, shape (N, S), S >= 1.
             keys (Tensor): A number for each image, int64, shape (N,): see
                 :func:`image_keys`.
             ids (Tensor | None): A number below 2**31 for each candidate that does not
@@ -139,9 +140,11 @@ class BalancedSampler(BaseSampler):
         return self._choose(assign_result.gt_inds == 0, num_expected)
 
     def _choose(self, wanted: Tensor, most: int) -> Tensor:
-        # One image has no name here; each draw differs from the one before.
-        self._draws += 1
-        keys = torch.full((1,), self._draws, device=wanted.device)
+        # One image has no name here: it is known by its place in the iteration.
+        now = MessageHub.get_current_instance().get_info('iter')
+        self._place = self._place + 1 if now == self._last_iteration else 0
+        self._last_iteration = now
+        keys = torch.full((1,), self._place, device=wanted.device)
         ids = torch.arange(len(wanted), device=wanted.device)
         key = self._candidate_keys(keys, ids)
         chosen, count = _draw(key, wanted[None], most)
