@@ -1,0 +1,41 @@
+"""Packaging of mmfrcnn: the importable package lives in projects/mmfrcnn."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """Return the requirements listed in requirements/<name>.txt."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def version() -> str:
+    """Return ``__version__`` without importing the package, which needs torch."""
+    text = (ROOT / 'projects/mmfrcnn/__init__.py').read_text()
+    found = re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)
+    assert found, 'projects/mmfrcnn/__init__.py has no __version__'
+    return found.group(1)
+
+
+setup(
+    name='mmfrcnn',
+    version=version(),
+    description="Faster R-CNN as an MMDetection plugin on today's PyTorch",
+    long_description=(ROOT / 'README.md').read_text('utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages('projects', include=['mmfrcnn', 'mmfrcnn.*']),
+    package_dir={'': 'projects'},
+    python_requires='>=3.10',
+    install_requires=requirements('runtime'),
+    extras_require={'lite': requirements('lite'), 'dev': requirements('dev')},
+    classifiers=[
+        'Programming Language :: Python :: 3.11',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)

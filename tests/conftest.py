@@ -1,0 +1,31 @@
+"""What all tests share: few threads, and the package on the path of subprocesses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# pytest-xdist fills the cores with processes, so each of them, and each tool that a
+# test starts, computes on one thread. Set before torch is imported: it reads it once.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ['OMP_NUM_THREADS'] = '1'
+os.environ['PYTHONPATH'] = os.pathsep.join(
+    [str(ROOT / 'projects'), *filter(None, [os.environ.get('PYTHONPATH')])]
+)
+# Figures are drawn to files: no display is asked for.
+os.environ['MPLBACKEND'] = 'Agg'
+
+import cv2
+import pytest
+import torch
+
+cv2.setNumThreads(0)
+torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '2')))
+
+
+@pytest.fixture(scope='session')
+def repo_root() -> Path:
+    """Return the root of the repository."""
+    return ROOT
