@@ -67,7 +67,8 @@ class PyramidRoIExtractor(BaseModule):
 
     def map_roi_levels(self, rois: Tensor, num_levels: int) -> Tensor:
         """Return the level of each region, int64 in [0, num_levels), shape (K,)."""
-        size = ((rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])).clamp(min=0).sqrt()
+        area = (rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])
+        size = area.clamp(min=0).sqrt()
         level = torch.floor(torch.log2(size / self.finest_scale + 1e-6))
         return level.clamp(0, num_levels - 1).long()
 
@@ -130,7 +131,7 @@ def _full_precision(features: Tensor) -> Tensor:
 
 def _pooling(layer: dict) -> Callable[..., Tensor]:
     """Build the pooling function of a ``roi_layer`` config."""
-    kind = layer.pop('type')
+    kind = layer.pop('type', None)
     size = layer.setdefault('output_size', 7)
     if not isinstance(size, int):
         if len(set(size)) != 1:
@@ -148,7 +149,7 @@ def _pooling(layer: dict) -> Callable[..., Tensor]:
     else:
         raise UserError(
             f"PyramidRoIExtractor: roi_layer.type is '{kind}'; it pools with 'RoIAlign' "
-            f"or 'RoIPool'.{did_you_mean(kind, ['RoIAlign', 'RoIPool'])} For other "
+            f"or 'RoIPool'.{did_you_mean(str(kind), ['RoIAlign', 'RoIPool'])} For other "
             "layers use mmdet's 'SingleRoIExtractor'."
         )
     for key in layer:

@@ -5,8 +5,8 @@ sample point (He et al. 2017, section 3). With all levels laid out as rows of on
 that is what `embedding_bag` computes: one call forward and one backward for all images,
 levels and regions, where torchvision's CPU kernel goes region by region.
 
-Shapes: N images, L levels, K regions, C channels, S output size, T sample points along
-an axis of a cell, Q rows of the table (all positions of all levels of all images).
+Shapes: N images, L levels, K regions, C channels, S output size, T and U sample points
+along y and x of a cell, Q rows of the table (all positions of all levels and images).
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def gather_align(
         aligned (bool): Whether feature i stands at (i + 0.5) * stride.
 
     Returns:
-        Tensor: Shape (K, C, S, S).
+        Tensor: Shape (K, C, S, S). As with torchvision's, ``rois`` get no gradient.
     """
+    rois = rois.detach()
     channels, dtype, device = feats[0].shape[1], feats[0].dtype, rois.device
     table = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in feats])
     shapes = torch.tensor([f.shape[-2:] for f in feats], device=device)  # (L, 2)
@@ -61,22 +62,21 @@ def gather_align(
     points = torch.full_like(height_width, sampling_ratio)  # (K, 2): T along y, x
     if sampling_ratio <= 0:
         points = (extent / output_size).ceil().long().clamp(min=0)
-    # Regions that need equally many points are laid out together.
-    most = points.amax(1)
-    order = most.argsort(stable=True)
-    counts = torch.bincount(most)
+    # A region without extent along one axis has no points. Regions that need equally
+    # many along both are laid out together, those without any first.
+    points *= (points > 0).all(1, keepdim=True)
+    widest = int(points.max()) + 1 if len(rois) else 1
+    kind, counts = (points[:, 0] * widest + points[:, 1]).unique(
+        return_inverse=True, return_counts=True
+    )[1:]
+    order = kind.argsort(stable=True)
     indices, weights, sizes = [], [], []
-    groups = order.split(counts.tolist())
-    for count, group in enumerate(groups):
-        if count == 0 or len(group) == 0:
+    for group in order.split(counts.tolist()):
+        tall, wide = points[group[0]].tolist()
+        if tall == 0:
             continue
         index, weight = _cell_rows(
-            start[group],
-            extent[group],
-            points[group],
-            height_width[group],
-            count,
-            output_size,
+            start[group], extent[group], (tall, wide), height_width[group], output_size
         )
         indices.append((index + base[group, None, None]).view(-1))
         weights.append(weight.view(-1))
@@ -92,49 +92,68 @@ def gather_align(
             mode='sum',
             per_sample_weights=torch.cat(weights),
         )
-        empty = cells - len(pooled)  # regions without extent come first and pool nothing
+        # Regions without points come first and pool nothing.
+        empty = cells - len(pooled)
         pooled = F.pad(pooled, (0, 0, empty, 0)) if empty else pooled
     pooled = pooled.view(len(rois), output_size, output_size, channels)
     return pooled[order.argsort()].permute(0, 3, 1, 2)
 
 
 def _cell_rows(
-    start: Tensor, extent: Tensor, points: Tensor, shape: Tensor, most: int, size: int
+    start: Tensor, extent: Tensor, points: tuple[int, int], shape: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
     """Rows and weights of every output cell, relative to the image's first row.
 
     Args:
         start (Tensor): Upper left corner (y, x) in feature cells, shape (K, 2).
         extent (Tensor): Height and width in feature cells, shape (K, 2).
-        points (Tensor): Sample points a cell along y and x, int64, shape (K, 2).
+        points (tuple[int, int]): Sample points a cell along y and x: T, U.
         shape (Tensor): Feature map height and width, int64, shape (K, 2).
-        most (int): The largest number of points, T.
         size (int): Output size, S.
 
     Returns:
-        tuple: row indices, int64, and weights, both (K, S * S, 4 * T * T).
+        tuple: row indices, int64, and weights, both (K, S * S, 4 * T * U).
     """
     regions = len(start)
-    step = torch.arange(most, device=start.device)  # (T,)
-    count = points[:, :, None]  # (K, 2, 1)
-    cell = torch.arange(size, device=start.device)
-    # torchvision's order of operations, so that positions round alike.
-    length = extent[:, :, None] / size  # (K, 2, 1), of a cell
-    origin = start[:, :, None] + cell * length  # (K, 2, S)
-    within = (step + 0.5) * length / count.clamp(min=1)  # (K, 2, T)
-    position = origin[..., None] + within[:, :, None]  # (K, 2, S, T)
+    (row, tall), (column, wide) = (
+        _corners(start[:, axis], extent[:, axis], count, shape[:, axis], size)
+        for axis, count in enumerate(points)
+    )  # (K, S, 2 T) along y, (K, S, 2 U) along x
+    row = row * shape[:, 1, None, None]
+    index = row[:, :, None, :, None] + column[:, None, :, None, :]
+    weight = tall[:, :, None, :, None] * wide[:, None, :, None, :]
+    return index.view(regions, size**2, -1), weight.view(regions, size**2, -1)
 
-    last = (shape - 1)[:, :, None, None]
-    inside = (position >= -1) & (position <= last + 1) & (step < count)[:, :, None]
+
+def _corners(
+    start: Tensor, extent: Tensor, count: int, length: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Corners and weights of the sample points along one axis.
+
+    Args:
+        start (Tensor): First edge in feature cells, shape (K,).
+        extent (Tensor): Length of the region in feature cells, shape (K,).
+        count (int): Sample points an output cell, T.
+        length (Tensor): Length of the feature map, int64, shape (K,).
+        size (int): Output size, S.
+
+    Returns:
+        tuple: positions, int64, and weights, both (K, S, 2 T).
+    """
+    cell = torch.arange(size, device=start.device)
+    step = torch.arange(count, device=start.device)
+    # torchvision's order of operations, so that positions round alike.
+    stretch = extent[:, None] / size  # (K, 1), of a cell
+    origin = start[:, None] + cell * stretch  # (K, S)
+    within = (step + 0.5) * stretch / count  # (K, T)
+    position = origin[..., None] + within[:, None]  # (K, S, T)
+
+    last = (length - 1)[:, None, None]
+    inside = (position >= -1) & (position <= last + 1)
     position = torch.minimum(position.clamp(min=0), last.to(position.dtype))
     low = position.long()
     high = torch.minimum(low + 1, last)
     share = position - low
-    weight = inside / count.clamp(min=1)[:, :, None]
-    corner = torch.stack([low, high], -1).flatten(3)  # (K, 2, S, 2 T)
-    weight = torch.stack([(1 - share) * weight, share * weight], -1).flatten(3)
-
-    row = corner[:, 0] * shape[:, 1, None, None]  # (K, S, 2 T)
-    index = row[:, :, None, :, None] + corner[:, 1, None, :, None, :]
-    product = weight[:, 0, :, None, :, None] * weight[:, 1, None, :, None, :]
-    return index.view(regions, size**2, -1), product.view(regions, size**2, -1)
+    weight = inside / count
+    weight = torch.stack([(1 - share) * weight, share * weight], -1).flatten(2)
+    return torch.stack([low, high], -1).flatten(2), weight
