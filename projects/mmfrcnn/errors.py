@@ -15,12 +15,13 @@ class UserError(Exception):
     """
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""``.
 
     Args:
         name (str): The name that was not found.
         known (Iterable[str]): The names that exist.
+        cutoff (float): How alike they must be, from 0 to 1 (identical).
 
     Example:
         >>> did_you_mean('RandomSampler2', ['RandomSampler', 'OHEMSampler'])
@@ -29,5 +30,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         ''
     """
     names = {str(candidate).lower(): str(candidate) for candidate in known}
-    nearest = difflib.get_close_matches(name.lower(), list(names), n=1)
+    nearest = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=cutoff)
     return f" Did you mean '{names[nearest[0]]}'?" if nearest else ''
