@@ -17,10 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_BYTES = 512 * 1024
 MAX_PYTHON_LINES = 500
 TEXT_SUFFIXES = {'', '.cfg', '.json', '.md', '.py', '.sh', '.toml', '.txt', '.yml'}
-# Homes, mounts and private addresses: a path that exists on one machine alone.
+# Homes, mounts and private addresses: a path that exists on one machine alone. The
+# address 10.0.0.1 is what examples say.
 MACHINE = re.compile(
     r'(?<![\w.])/(?:home|root|Users|work|opt|mnt)/[\w.]+'
-    r'|(?<![\d.])(?:10|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2,3}(?![\d.])'
+    r'|\b(?!10\.0\.0\.1\b)(?:10\.\d{1,3}|192\.168)\.\d{1,3}\.\d{1,3}\b'
 )
 LINK = re.compile(r'!?\[[^\]]*\]\(([^)\s]+)\)')
 CODE = re.compile(r'^```.*?^```|`[^`\n]*`', re.MULTILINE | re.DOTALL)
