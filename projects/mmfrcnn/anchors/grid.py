@@ -28,12 +28,14 @@ class AnchorGrid:
         ids (Tensor): A number for each (level, row, column, anchor) that is the same
             in grids of any size, int64 below 2**30, shape (S,).
         sizes (list[int]): Number of anchors in each level.
+        reach (tuple[int, int]): Largest (y, x) of any cell's corner in input pixels.
     """
 
     boxes: Tensor
     cells: Tensor
     ids: Tensor
     sizes: list[int]
+    reach: tuple[int, int]
 
     def valid(
         self, padded: Tensor | None, inside: Tensor | None, border: float
@@ -115,4 +117,15 @@ class AnchorGridCache:
             torch.cat(cells),
             torch.cat(ids),
             [len(anchors) for anchors in levels],
+            self._reach(feature_sizes),
         )
+
+    def _reach(self, feature_sizes: list[tuple[int, int]]) -> tuple[int, int]:
+        corners = [
+            ((height - 1) * step_y, (width - 1) * step_x)
+            for (height, width), (step_x, step_y) in zip(
+                feature_sizes, self.generator.strides, strict=True
+            )
+        ]
+        ys, xs = zip(*corners, strict=True)
+        return max(ys), max(xs)

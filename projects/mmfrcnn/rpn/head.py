@@ -98,6 +98,11 @@ class RegionProposalHead(BaseModule):
             self.sampler = TASK_UTILS.build(
                 train_cfg['sampler'], default_args=dict(context=self)
             )
+            if getattr(self.sampler, 'add_gt_as_proposals', False):
+                raise UserError(
+                    'RegionProposalHead samples anchors, which are fixed: set '
+                    'add_gt_as_proposals=False in train_cfg.rpn.sampler.'
+                )
 
     def _build_layers(
         self, in_channels: int, feat_channels: int, num_convs: int
@@ -229,8 +234,9 @@ class RegionProposalHead(BaseModule):
         grid, scores, deltas = self._flatten(cls_scores, bbox_preds)
         device = scores.device
         truth = pad_instances(batch_gt_instances, device)
-        nothing = [InstanceData(bboxes=torch.zeros(0, 4))] * len(batch_gt_instances)
-        ignored = pad_instances(batch_gt_instances_ignore or nothing, device)
+        regions = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
+        nothing = InstanceData(bboxes=torch.zeros(0, 4))
+        ignored = pad_instances([one or nothing for one in regions], device)
         valid = self._valid_anchors(grid, batch_img_metas, device)
 
         assignment = assign_batch(self.assigner, grid.boxes, truth, ignored, valid)
@@ -320,7 +326,8 @@ class RegionProposalHead(BaseModule):
     ) -> Tensor | None:
         """Anchors that may be trained on, bool (N, S); None where all may."""
         padded = None
-        if len({tuple(meta['pad_shape'][:2]) for meta in metas}) > 1:
+        y, x = grid.reach
+        if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in metas)):
             padded = image_sizes(metas, device, 'pad_shape')
         border = self.train_cfg.get('allowed_border', -1)
         inside = image_sizes(metas, device) if border >= 0 else None
