@@ -1,0 +1,13 @@
+"""Faster R-CNN as an MMDetection plugin on today's PyTorch, nothing to compile.
+
+``import mmfrcnn`` is enough to make mmdet work: it first mends what today's torch asks
+of the mm stack (`mmfrcnn.compat`), then registers every part in mmdet's registries.
+"""
+
+from __future__ import annotations
+
+from mmfrcnn import compat
+
+__version__ = '0.1.0'
+
+compat.install()

@@ -1,0 +1,15 @@
+"""What today's torch, numpy, setuptools and Python ask of the mm stack.
+
+`install` mends mmengine, mmcv and mmdet in place, once, before anything of mmdet is
+imported. Each mend is a file of its own and does nothing where it is not needed: a
+compiled mmcv and the OneDL forks are used as they are.
+"""
+
+from __future__ import annotations
+
+from mmfrcnn.compat import extension
+
+
+def install() -> None:
+    """Mend the installed mm stack; calling it again changes nothing."""
+    extension.install()

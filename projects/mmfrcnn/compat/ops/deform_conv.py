@@ -1,0 +1,166 @@
+"""Deformable convolution, without (v1) and with (v2) a modulation mask.
+
+Shapes: input (N, C, H, W), weight (O, C / groups, kh, kw), offset
+(N, deform_groups * kh * kw * 2, H', W') as (y, x) pairs, mask
+(N, deform_groups * kh * kw, H', W'), output (N, O, H', W').
+The argument names are those of mmcv's compiled ops; the buffers that they pass for
+scratch space are not needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmfrcnn.compat.ops.precision import at_least_float32
+
+Geometry = tuple[int, int, int, int, int, int, int, int]
+
+
+def _v1_geometry(names: dict[str, Any]) -> Geometry:
+    """Return stride, padding, dilation (each y, x), groups and deform groups."""
+    keys = 'dH dW padH padW dilationH dilationW group deformable_group'
+    return tuple(names[key] for key in keys.split())
+
+
+def _v2_geometry(names: dict[str, Any]) -> Geometry:
+    """Return the same from v2's names."""
+    keys = 'stride_h stride_w pad_h pad_w dilation_h dilation_w group deformable_group'
+    return tuple(names[key] for key in keys.split())
+
+
+def _forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    geometry: Geometry,
+) -> Tensor:
+    tensors = [at_least_float32(tensor) for tensor in (input, weight, offset)]
+    return torch.ops.torchvision.deform_conv2d(
+        *tensors, *_mask_and_bias(tensors, mask, bias), *geometry, mask is not None
+    )
+
+
+def _backward(
+    grad_output: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    geometry: Geometry,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of input, weight, offset, mask and bias."""
+    tensors = [at_least_float32(tensor) for tensor in (input, weight, offset)]
+    return torch.ops.torchvision._deform_conv2d_backward(
+        at_least_float32(grad_output).to(tensors[0]).contiguous(),
+        *tensors,
+        *_mask_and_bias(tensors, mask, bias),
+        *geometry,
+        mask is not None,
+    )
+
+
+def _mask_and_bias(
+    tensors: list[Tensor], mask: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return both, empty or zero where torchvision wants a tensor and there is none."""
+    input, weight, _ = tensors
+    if mask is None:
+        mask = input.new_zeros(len(input), 1)
+    if bias is None:
+        bias = input.new_zeros(len(weight))
+    return at_least_float32(mask), at_least_float32(bias)
+
+
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    *buffers: Tensor,
+    **names: Any,
+) -> None:
+    """Write the convolution (v1) into ``output``."""
+    output.copy_(_forward(input, weight, offset, None, None, _v1_geometry(names)))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    *buffers: Tensor,
+    **names: Any,
+) -> None:
+    """Write the gradients (v1) of input and offset into their buffers."""
+    grads = _backward(
+        grad_output, input, weight, offset, None, None, _v1_geometry(names)
+    )
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    *buffers: Tensor,
+    **names: Any,
+) -> None:
+    """Add ``scale`` times the gradient (v1) of the weight to its buffer."""
+    # The weight's own values do not enter its gradient.
+    grads = _backward(
+        grad_output, input, grad_weight, offset, None, None, _v1_geometry(names)
+    )
+    grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=names['scale'])
+
+
+def modulated_deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    **names: Any,
+) -> None:
+    """Write the convolution (v2) into ``output``."""
+    given = bias if names['with_bias'] else None
+    geometry = _v2_geometry(names)
+    output.copy_(_forward(input, weight, offset, mask, given, geometry))
+
+
+def modulated_deform_conv_backward(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    ones: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    columns: Tensor,
+    grad_input: Tensor,
+    grad_weight: Tensor,
+    grad_bias: Tensor,
+    grad_offset: Tensor,
+    grad_mask: Tensor,
+    grad_output: Tensor,
+    **names: Any,
+) -> None:
+    """Write the gradients (v2) into their buffers."""
+    given = bias if names['with_bias'] else None
+    geometry = _v2_geometry(names)
+    grads = _backward(grad_output, input, weight, offset, mask, given, geometry)
+    buffers = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
+    for buffer, grad in zip(buffers, grads, strict=True):
+        if buffer is not grad_bias or names['with_bias']:
+            buffer.copy_(grad)
