@@ -11,3 +11,9 @@ from mmfrcnn import compat
 __version__ = '0.1.0'
 
 compat.install()
+
+
+# Importing them registers them; they import mmdet, so only now.
+from mmfrcnn import matching, roi, rpn, shapes  # noqa: E402
+
+__all__ = ['__version__', 'compat', 'matching', 'roi', 'rpn', 'shapes']
