@@ -289,9 +289,7 @@ def test_broken_numbers_give_no_broken_proposals(
     ours, _ = make_pair(softmax=softmax)
     scores, deltas = ours(features)
     for broken in (scores, deltas):
-        maps = copy.deepcopy(
-            ([s.detach() for s in scores], [d.detach() for d in deltas])
-        )
+        maps = tuple([level.detach().clone() for level in x] for x in (scores, deltas))
         target = maps[0] if broken is scores else maps[1]
         target[0][0] = value
         target[2][1, 0, 0, 0] = value

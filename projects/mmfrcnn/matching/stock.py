@@ -122,8 +122,12 @@ def sample_batch(
         flag = torch.ones_like(chosen[-1])
         flag[: len(result.pos_inds)] = 2
         flags.append(flag)
-    flag = pad_sequence(flags, batch_first=True)
-    return Sample(pad_sequence(chosen, batch_first=True), flag == 2, flag > 0)
+    # One slot at least, so that no later step needs a case for "none".
+    empty = [torch.zeros(1, dtype=torch.int64, device=priors.device)]
+    indices, flag = (
+        pad_sequence(rows + empty, batch_first=True)[:-1] for rows in (chosen, flags)
+    )
+    return Sample(indices, flag == 2, flag > 0)
 
 
 def _instances(padded: PaddedInstances, image: int) -> InstanceData:
