@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parent
 
 # pytest-xdist fills the cores with processes, so each of them, and each tool that a
 # test starts, computes on one thread. Set before torch is imported: it reads it once.

@@ -14,7 +14,7 @@ from context_roi import ContextRoIExtractor
 
 from mmfrcnn.roi import PyramidRoIExtractor
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parent
 REPOSITORY = PROJECT.parents[1]
 CONFIG = 'faster-rcnn_r18_fpn_context-roi_shapes.py'
 ARGUMENTS = dict(
