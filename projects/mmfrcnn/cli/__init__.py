@@ -1,0 +1,35 @@
+"""What the command lines in `tools/` share.
+
+`tools/*.py` parse arguments and nothing else, so that ``--help`` answers at once; the
+work is done by the module of the same name here, through `run_command`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+from mmfrcnn.errors import UserError
+
+
+def run_command(name: str, args: argparse.Namespace) -> int:
+    """Run ``mmfrcnn.cli.<name>.run(args)`` and return the exit code of the process.
+
+    Args:
+        name (str): Module in `mmfrcnn.cli`.
+        args (argparse.Namespace): The parsed command line.
+
+    Returns:
+        int: What the command returned (None is 0), 2 for a mistake of the user, which
+        is printed as one message without a traceback, or 130 for Ctrl-C. Any other
+        exception is a bug of ours and keeps its traceback.
+    """
+    try:
+        return import_module(f'mmfrcnn.cli.{name}').run(args) or 0
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr, flush=True)
+        return 130

@@ -1,0 +1,60 @@
+"""A record of finished predictions that survives a kill at any moment.
+
+One JSON line an image, appended when its picture is on disk. The first line says what
+was predicted with; a journal of anything else is not continued. A last line that a kill
+cut off is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """The finished predictions of a folder of results.
+
+    Args:
+        path (Path): The file.
+        settings (Mapping[str, Any]): What the predictions depend on, JSON values only.
+
+    Attributes:
+        entries (dict[str, dict]): Finished predictions by image name.
+        restarted (bool): Whether a journal of other settings was there, and is dropped.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        lines = _complete_lines(path)
+        self.restarted = bool(lines) and lines[0] != dict(settings)
+        kept = [] if self.restarted else lines[1:]
+        self.entries = {entry['name']: entry for entry in kept}
+        # Written anew without the line that was cut off, then replaced in one step.
+        fresh = path.with_suffix('.tmp')
+        records = [dict(settings), *self.entries.values()]
+        fresh.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
+        fresh.replace(path)
+
+    def is_done(self, name: str, version: list[int]) -> bool:
+        """Whether an image was finished, and its file hasn't changed since."""
+        return self.entries.get(name, {}).get('version') == version
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add one finished image, with its ``name`` and ``version``."""
+        self.entries[entry['name']] = entry
+        with open(self.path, 'a') as stream:
+            stream.write(f'{json.dumps(entry)}\n')
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a journal up to the first that is broken."""
+    records: list[dict[str, Any]] = []
+    if path.is_file():
+        for line in path.read_text(errors='replace').splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return records

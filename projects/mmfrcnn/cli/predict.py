@@ -1,0 +1,214 @@
+"""``tools/predict.py``: detect objects in an image, a folder of images or a video."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.utils import ProgressBar
+from torch.utils.data import DataLoader, Dataset
+
+from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.detector import Detector
+from mmfrcnn.cli.drawing import DetectionPainter, write_picture, write_video
+from mmfrcnn.cli.journal import Journal
+from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.cli.results import coco_results
+from mmfrcnn.cli.runtime import choose_device
+from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.errors import UserError
+
+SOME_UNREADABLE = 3
+"""Exit code: finished, but some images could not be read."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict as the command line says; return the exit code."""
+    source = open_source(args.input)
+    out_dir = Path(args.out_dir)
+    _check_arguments(args, source)
+    config = load_config(args.config, args.cfg_options)
+    check_registered(config)
+    detector = Detector(config, args.checkpoint, choose_device(args.device))
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    journal = Journal(out_dir / 'journal.jsonl', _settings(args, config))
+    if journal.restarted:
+        print('Earlier predictions here were made otherwise: starting afresh.')
+    painter = None
+    if not args.no_pictures:
+        painter = DetectionPainter(detector.classes, detector.palette, args.score_thr)
+    unreadable = _predict_missing(source, detector, journal, painter, out_dir, args)
+
+    if painter and isinstance(source, Video):
+        print('Drawing the video:')
+        write_video(out_dir / f'{source.path.stem}.mp4', source, journal, painter)
+    path = out_dir / 'predictions.json'
+    count = _write_json(path, source, journal, detector.classes)
+    print(f'{len(source) - len(unreadable)} images, {count} detections: {path}')
+    if unreadable:
+        print(f'{len(unreadable)} of {len(source)} images could not be read:')
+        for name, reason in unreadable.items():
+            print(f'  {name}: {reason}')
+        return SOME_UNREADABLE
+    return 0
+
+
+def _check_arguments(args: argparse.Namespace, source: Pictures | Video) -> None:
+    if args.batch_size < 1 or args.num_workers < 0:
+        raise UserError('--batch-size must be at least 1, --num-workers at least 0')
+    inside = Path(args.out_dir).resolve().is_relative_to(Path(args.input).resolve())
+    if isinstance(source, Pictures) and inside:
+        raise UserError(
+            f'--out-dir {args.out_dir} lies in the input folder, so the next run would '
+            'take its pictures for input. Choose a folder elsewhere'
+        )
+
+
+def _settings(args: argparse.Namespace, config: Config) -> dict[str, Any]:
+    """Return what the predictions depend on, apart from the images."""
+    text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    checkpoint = Path(args.checkpoint)
+    status = checkpoint.stat() if checkpoint.is_file() else None
+    return {
+        'checkpoint': str(checkpoint),
+        'checkpoint_version': status and [status.st_size, status.st_mtime_ns],
+        'config': hashlib.sha256(text.encode()).hexdigest(),
+        'pictures': not args.no_pictures,
+        'score_thr': args.score_thr,
+    }
+
+
+class PreparedImages(Dataset):
+    """Reads and prepares the images of a source that are still to be predicted.
+
+    Args:
+        source (Pictures | Video): The images.
+        indices (list[int]): Which of them.
+        detector (Detector): Whose test pipeline prepares them.
+    """
+
+    def __init__(
+        self, source: Pictures | Video, indices: list[int], detector: Detector
+    ) -> None:
+        self.source = source
+        self.indices = indices
+        self.prepare = detector.prepare
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """Return ``index``, and ``image`` and ``inputs`` or an ``error``."""
+        index = self.indices[place]
+        try:
+            image = self.source.read(index)
+        except UnreadableImageError as error:
+            return {'index': index, 'error': str(error)}
+        return {'index': index, 'image': image, 'inputs': self.prepare(image, index)}
+
+
+def _predict_missing(
+    source: Pictures | Video,
+    detector: Detector,
+    journal: Journal,
+    painter: DetectionPainter | None,
+    out_dir: Path,
+    args: argparse.Namespace,
+) -> dict[str, str]:
+    """Predict what the journal lacks; return the unreadable images and why."""
+    missing = [
+        index
+        for index in range(len(source))
+        if not journal.is_done(source.name(index), source.version(index))
+    ]
+    if len(missing) < len(source):
+        print(f'{len(source) - len(missing)} of {len(source)} images are done already.')
+    unreadable: dict[str, str] = {}
+    if not missing:
+        return unreadable
+    progress = ProgressBar(len(missing))
+    images = PreparedImages(source, missing, detector)
+    for batch in _batches(images, args):
+        readable = [item for item in batch if 'error' not in item]
+        for item in batch:
+            if 'error' in item:
+                unreadable[source.name(item['index'])] = item['error']
+        samples = detector.predict([item['inputs'] for item in readable])
+        for item, sample in zip(readable, samples, strict=True):
+            entry = _entry(source, item['index'], sample)
+            if painter and isinstance(source, Pictures):
+                picture = painter.draw(item['image'], entry['detections'])
+                write_picture(out_dir / 'pictures' / entry['name'], picture)
+            journal.add(entry)
+        progress.update(len(batch))
+    print()
+    return unreadable
+
+
+def _batches(images: PreparedImages, args: argparse.Namespace) -> Iterator[list]:
+    # A video is decoded in order, in this process; image files in several.
+    is_video = isinstance(images.source, Video)
+    return iter(
+        DataLoader(
+            images,
+            batch_size=args.batch_size,
+            num_workers=0 if is_video else min(args.num_workers, len(images)),
+            collate_fn=list,
+        )
+    )
+
+
+def _entry(
+    source: Pictures | Video, index: int, sample: DetDataSample
+) -> dict[str, Any]:
+    """Return the journal's record of an image."""
+    found = sample.pred_instances
+    height, width = sample.ori_shape
+    return {
+        'name': source.name(index),
+        'version': source.version(index),
+        'width': width,
+        'height': height,
+        'detections': coco_results(
+            index + 1,
+            found.bboxes.tolist(),
+            found.scores.tolist(),
+            found.labels.tolist(),
+        ),
+    }
+
+
+def _write_json(
+    path: Path, source: Pictures | Video, journal: Journal, classes: tuple[str, ...]
+) -> int:
+    """Write the COCO file; return the number of detections."""
+    images, annotations = [], []
+    for index in range(len(source)):
+        entry = journal.entries.get(source.name(index))
+        if entry is None or not journal.is_done(entry['name'], source.version(index)):
+            continue
+        image_id = index + 1
+        size = {'width': entry['width'], 'height': entry['height']}
+        images.append({'id': image_id, 'file_name': entry['name'], **size})
+        for detection in entry['detections']:
+            width, height = detection['bbox'][2:]
+            annotations.append(
+                {
+                    **detection,
+                    'id': len(annotations) + 1,
+                    'image_id': image_id,
+                    'area': width * height,
+                    'iscrowd': 0,
+                }
+            )
+    categories = [{'id': label, 'name': name} for label, name in enumerate(classes, 1)]
+    contents = {'images': images, 'categories': categories, 'annotations': annotations}
+    path.write_text(json.dumps(contents))
+    return len(annotations)

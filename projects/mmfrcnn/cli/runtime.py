@@ -1,0 +1,159 @@
+"""Device, processes, work folder and errors of a run: what `train` and `test` share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mmengine.device.utils
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmfrcnn.cli.config import leaves, load_config
+from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.errors import UserError
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Load and check the config of a run and settle its device, processes and folder.
+
+    Args:
+        args (argparse.Namespace): Command line with ``config``, ``cfg_options``,
+            ``work_dir``, ``device``, ``launcher`` and ``local_rank``.
+
+    Returns:
+        Config: Ready for `build_runner`.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config = load_config(args.config, args.cfg_options)
+    check_registered(config)
+    if args.work_dir:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    device = choose_device(args.device)
+    config.launcher = args.launcher
+    if args.launcher != 'none':
+        _join_processes(config, args.launcher, device)
+    return config
+
+
+def choose_device(name: str | None) -> str:
+    """Make a device the one that mmengine uses, and return its name.
+
+    Args:
+        name (str | None): ``cpu``, ``cuda`` or ``cuda:N``; None: a GPU if there is one.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    if name is None:
+        return mmengine.device.get_device()
+    kind, colon, index = name.partition(':')
+    if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
+        raise UserError(f'--device {name}: it must be cpu, cuda or cuda:N')
+    if kind == 'cuda':
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise UserError(
+                f'--device {name}: torch {torch.__version__} finds no CUDA device here. '
+                'Leave --device out to use the CPU; tools/doctor.py says what is wrong'
+            )
+        if int(index or 0) >= count:
+            raise UserError(
+                f'--device {name}: there are {count} CUDA devices, 0 to {count - 1}'
+            )
+        torch.cuda.set_device(int(index or 0))
+    mmengine.device.utils.DEVICE = kind
+    return name
+
+
+def _join_processes(config: Config, launcher: str, device: str) -> None:
+    """Choose the backend and, without a GPU, join the group as mmengine can't."""
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch: this process was not started by torchrun. '
+            'Use tools/dist_train.sh or tools/dist_test.sh'
+        )
+    if device.startswith('cuda'):
+        local_rank, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+        if launcher == 'pytorch' and local_rank >= count:
+            raise UserError(
+                f'process {local_rank} has no GPU: there are {count} here. '
+                'Start at most as many processes as there are GPUs'
+            )
+        return
+    if launcher != 'pytorch':
+        raise UserError(
+            f'--launcher {launcher} needs GPUs. On CPUs, use tools/dist_train.sh'
+        )
+    # mmengine's own way sets a CUDA device, and wraps the model for one.
+    torch.distributed.init_process_group('gloo')
+    config.setdefault(
+        'model_wrapper_cfg',
+        {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': config.get('find_unused_parameters', False),
+        },
+    )
+
+
+def build_runner(config: Config) -> Runner:
+    """Build the Runner that a config asks for."""
+    if 'runner_type' in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all (before the process group exists, too)."""
+    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
+
+
+def say(message: str) -> None:
+    """Print a message once, not once a process."""
+    if is_main_process():
+        print(message, flush=True)
+
+
+@contextmanager
+def explained(config: Config) -> Iterator[None]:
+    """Turn a missing file that the config names into a `UserError` with its key."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        missing = str(error.filename or '')
+        key = _key_of_path(config, missing) if missing else ''
+        if not key:
+            raise
+        raise UserError(f'{key}: no such file or folder: {missing}') from error
+
+
+def _key_of_path(config: Config, missing: str) -> str:
+    """Return the key that names a path, alone or below its ``data_root``, or ''."""
+    nodes = dict(leaves(config))
+    for key, value in nodes.items():
+        if not isinstance(value, str) or not value:
+            continue
+        roots = _data_roots(nodes, key)
+        if any(
+            os.path.normpath(os.path.join(root, value)) == os.path.normpath(missing)
+            for root in ['', *roots]
+        ):
+            return key
+    return ''
+
+
+def _data_roots(nodes: dict[str, Any], key: str) -> list[str]:
+    """Return the ``data_root`` of the dicts around a key, innermost first."""
+    parts = key.split('.')
+    names = ['.'.join([*parts[:depth], 'data_root']) for depth in range(len(parts))]
+    return [nodes[name] for name in reversed(names) if isinstance(nodes.get(name), str)]

@@ -1,0 +1,101 @@
+"""``tools/test.py``: evaluate a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.cli.results import CocoResults
+from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
+from mmfrcnn.errors import UserError
+
+
+def run(args: argparse.Namespace) -> None:
+    """Test as the command line says."""
+    if args.out and not args.out.endswith('.json'):
+        raise UserError(
+            f'--out {args.out}: detections are written as COCO JSON; '
+            f'name a .json file, such as {Path(args.out).with_suffix(".json")}'
+        )
+    config = prepare(args)
+    if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
+        raise UserError(f'{args.config} has no test_dataloader or no test_evaluator')
+    check_checkpoint(args.checkpoint)
+    config.load_from, config.resume = args.checkpoint, False
+    if args.show or args.show_dir:
+        _draw(config, args)
+    if args.tta:
+        _augment(config)
+    with explained(config):
+        runner = build_runner(config)
+        runner.register_hook(WeightsCheck())
+        if args.out:
+            dump = CocoResults(args.out, runner.test_dataloader.dataset)
+            runner.test_evaluator.metrics.append(dump)
+        runner.test()
+
+
+class WeightsCheck(Hook):
+    """Refuses a checkpoint that would leave weights of the model at random."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Compare the checkpoint with the model (with the detector inside, for TTA)."""
+        model = getattr(runner.model, 'module', runner.model)
+        model = getattr(model, 'module', model)
+        weights = checkpoint.get('state_dict', checkpoint)
+        check_weights(model, weights, str(runner._load_from))
+
+
+def _draw(config: Config, args: argparse.Namespace) -> None:
+    hook = config.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise UserError(
+            '--show and --show-dir need visualization=dict(type='
+            "'DetVisualizationHook') in the default_hooks of the config"
+        )
+    hook.draw = True
+    if args.show:
+        hook.show, hook.wait_time = True, args.wait_time
+    if args.show_dir:
+        hook.test_out_dir = args.show_dir
+
+
+def _augment(config: Config) -> None:
+    """Wrap the model and pipeline for test-time augmentation, as MMDetection does."""
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if 'tta_model' not in config:
+        say('The config has no tta_model: merging with NMS at IoU 0.5.')
+        nms = {'type': 'nms', 'iou_threshold': 0.5}
+        config.tta_model = {
+            'type': 'DetTTAModel',
+            'tta_cfg': {'nms': nms, 'max_per_img': 100},
+        }
+    if 'tta_pipeline' not in config:
+        say('The config has no tta_pipeline: each image as it is and flipped.')
+        config.tta_pipeline = _flipping_pipeline(dataset.pipeline)
+    config.model = ConfigDict(**config.tta_model, module=config.model)
+    dataset.pipeline = config.tta_pipeline
+
+
+def _flipping_pipeline(pipeline: Sequence[dict]) -> list[dict]:
+    packing = deepcopy(pipeline[-1])
+    keys = packing.get('meta_keys') or (
+        'img_id',
+        'img_path',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+    )
+    packing['meta_keys'] = (*keys, 'flip', 'flip_direction')
+    flips = [{'type': 'RandomFlip', 'prob': prob} for prob in (0.0, 1.0)]
+    return [*pipeline[:-1], {'type': 'TestTimeAug', 'transforms': [flips, [packing]]}]

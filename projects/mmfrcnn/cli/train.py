@@ -1,0 +1,127 @@
+"""``tools/train.py``: train a detector."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmfrcnn.cli.checkpoints import (
+    check_checkpoint,
+    check_weights,
+    find_last_checkpoint,
+)
+from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
+from mmfrcnn.errors import UserError
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train as the command line says."""
+    config = prepare(args)
+    if config.get('train_dataloader') is None or config.get('train_cfg') is None:
+        raise UserError(f'{args.config} has no train_dataloader or no train_cfg')
+    if args.amp:
+        _use_mixed_precision(config)
+    if args.auto_scale_lr:
+        _scale_learning_rate(config)
+    _choose_start(config, args.resume)
+    with explained(config):
+        runner = build_runner(config)
+        runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        runner.train()
+
+
+def _use_mixed_precision(config: Config) -> None:
+    import torch
+    from mmengine.device import get_device
+
+    if get_device() == 'cpu':
+        raise UserError(
+            f'--amp needs a GPU, and torch {torch.__version__} runs on the CPU here. '
+            'Leave --amp out'
+        )
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.loss_scale = 'dynamic'
+
+
+def _scale_learning_rate(config: Config) -> None:
+    if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        raise UserError(
+            '--auto-scale-lr: the config does not say for how many images an iteration '
+            'its learning rate is; add auto_scale_lr = dict(base_batch_size=16)'
+        )
+    config.auto_scale_lr.enable = True
+
+
+def _choose_start(config: Config, resume: str | None) -> None:
+    """Set ``load_from`` and ``resume`` from ``--resume``; check the file they name."""
+    if resume == 'auto':
+        last, broken = find_last_checkpoint(config.work_dir)
+        for path in broken:
+            say(f'Skipping {path}: it was cut off while being written.')
+        if last is None:
+            say(f'Nothing to resume in {config.work_dir}, starting from scratch.')
+        else:
+            say(f'Resuming from {last}.')
+            config.resume, config.load_from = True, last
+    elif resume is not None:
+        config.resume, config.load_from = True, resume
+    if config.get('load_from'):
+        check_checkpoint(config.load_from)
+
+
+class TrainingReport(Hook):
+    """Says at the start what is about to be trained, on what and how fast.
+
+    It also guards `Runner.resume`: weights that don't fit are an error, and the config
+    text inside a checkpoint, which mmengine would execute, is left out.
+    """
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Check a checkpoint that is resumed from."""
+        meta = checkpoint.get('meta', {})
+        meta.pop('config', None)
+        if not runner._resume:
+            return
+        path = str(runner._load_from)
+        if not {'epoch', 'iter'} <= meta.keys() or 'optimizer' not in checkpoint:
+            raise UserError(
+                f'{path} holds weights only, no state of training, so it cannot be '
+                'resumed. To start from its weights: --cfg-options load_from=PATH'
+            )
+        model = getattr(runner.model, 'module', runner.model)
+        check_weights(model, checkpoint['state_dict'], path)
+
+    def before_train(self, runner: Runner) -> None:
+        """Write one line about device, data, batch and learning rate to the log."""
+        loader = runner.train_dataloader
+        batch = loader.batch_size or loader.batch_sampler.batch_size
+        total = batch * runner.world_size
+        device = next(runner.model.parameters()).device
+        group = runner.optim_wrapper.optimizer.param_groups[0]
+        rate = group.get('initial_lr', group['lr'])
+        runner.logger.info(
+            f'Training on {device.type} ({runner.world_size} process'
+            f'{"es" if runner.world_size > 1 else ""}): {len(loader.dataset)} images, '
+            f'{total} an iteration, {len(loader)} iterations an epoch, '
+            f'{runner.max_iters} in all. Learning rate {rate:g}'
+            f'{_about_rate(runner.cfg.get("auto_scale_lr"), total)}.'
+        )
+
+
+def _about_rate(auto_scale: dict | None, batch: int) -> str:
+    """Say whether the learning rate fits the batch size."""
+    base = (auto_scale or {}).get('base_batch_size')
+    if not base:
+        return ''
+    if auto_scale and auto_scale.get('enable'):
+        return f', scaled from {base} images an iteration to {batch}'
+    if base == batch:
+        return f', made for {base} images an iteration'
+    return (
+        f', made for {base} images an iteration and not scaled '
+        f'(--auto-scale-lr would multiply it by {batch / base:g})'
+    )

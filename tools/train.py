@@ -1,0 +1,69 @@
+"""Train a detector from a config file.
+
+Examples:
+    python tools/train.py configs/shapes/faster-rcnn_r18_fpn_shapes.py
+    python tools/train.py CONFIG --work-dir work_dirs/mine --auto-scale-lr --amp
+    python tools/train.py CONFIG --resume            # continue after an interruption
+    python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=4
+    bash tools/dist_train.sh CONFIG 8                # 8 GPUs of this machine
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints; without it the work_dir of the config, '
+        'or work_dirs/CONFIG_NAME',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by batch size over the config's base_batch_size",
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue from this checkpoint or, with no path, from the last one in '
+        'the work folder',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override settings of the config: a.b.0.c=1, key="[(a,b),(c,d)]"',
+    )
+    parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes (set by dist_train.sh, slurm_train.sh)',
+    )
+    parser.add_argument(
+        '--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    arguments = parse_args()
+
+    from mmfrcnn.cli import run_command  # after parsing, so that --help is quick
+
+    sys.exit(run_command('train', arguments))
