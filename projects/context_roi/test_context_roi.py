@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from context_roi import ContextRoIExtractor
 
+from context_roi import ContextRoIExtractor
 from mmfrcnn.roi import PyramidRoIExtractor
 
 PROJECT = Path(__file__).resolve().parent

@@ -1,0 +1,165 @@
+"""Every command and config of the README, as written, on tiny data and budgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CLASSES = ('cat', 'dog')
+# What a test cannot wait for is shortened; nothing else of a command is changed.
+QUICK_LOADERS = [
+    f'{split}_dataloader.{setting}'
+    for split in ('train', 'val', 'test')
+    for setting in ('num_workers=0', 'persistent_workers=False', 'batch_size=2')
+]
+QUICK_SHAPES = [
+    *QUICK_LOADERS,
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'default_hooks.checkpoint.interval=2',
+    'param_scheduler=[]',
+]
+QUICK_PETS = [
+    *QUICK_LOADERS,
+    'train_cfg.max_epochs=1',
+    'model.backbone.init_cfg=None',  # or it would fetch the ImageNet weights
+    'train_dataloader.dataset.pipeline.2.scale=(160,120)',
+    'val_dataloader.dataset.pipeline.1.scale=(160,120)',
+    'test_dataloader.dataset.pipeline.1.scale=(160,120)',
+]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    pattern = rf'^```{language}\n(.*?)^```'
+    return re.findall(pattern, path.read_text('utf-8'), re.MULTILINE | re.DOTALL)
+
+
+def commands(path: Path) -> list[str]:
+    return [line for block in blocks(path, 'bash') for line in block.splitlines()]
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory, repo_root):
+    """Return a copy of what the commands need, with tiny data where they look for it."""
+    root = tmp_path_factory.mktemp('checkout')
+    for name in ('configs', 'tools'):
+        shutil.copytree(repo_root / name, root / name)
+    draw_pets(root / 'data' / 'pets')
+    run('python tools/make_shapes.py --out data/shapes --num-train 4 --num-val 2', root)
+    return root
+
+
+def draw_pets(folder: Path) -> None:
+    """Draw pictures of one bright rectangle each; write COCO JSON for both splits."""
+    random = np.random.default_rng(0)
+    (folder / 'images').mkdir(parents=True)
+    for split, numbers in (('train', range(4)), ('val', range(4, 6))):
+        images, annotations = [], []
+        for number in numbers:
+            x, y, w, h = 20 + number, 30, 60, 50
+            pixels = random.integers(0, 90, (120, 160, 3), dtype=np.uint8)
+            pixels[y : y + h, x : x + w] = 200
+            name = f'{number}.jpg'
+            Image.fromarray(pixels).save(folder / 'images' / name)
+            images.append(dict(id=number, file_name=name, width=160, height=120))
+            annotations.append(
+                dict(
+                    id=number + 1,
+                    image_id=number,
+                    category_id=number % 2 + 1,
+                    bbox=[x, y, w, h],
+                    area=w * h,
+                    iscrowd=0,
+                )
+            )
+        categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)]
+        content = dict(images=images, annotations=annotations, categories=categories)
+        (folder / f'{split}.json').write_text(json.dumps(content))
+
+
+def run(command: str, root: Path, options: list[str] | None = None) -> str:
+    words = shlex.split(command)
+    if words[0] == 'python':
+        words[0] = sys.executable
+    if options:
+        words += ['--cfg-options', *options]
+    result = subprocess.run(
+        words,
+        cwd=root,
+        env=os.environ | {'OMP_NUM_THREADS': '1'},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, f'{command}\n{result.stdout}\n{result.stderr}'
+    return result.stdout
+
+
+def test_every_command_is_known(repo_root):
+    """A command that is added to the README needs its test here."""
+    known = re.compile(
+        r'make \w+|source \.venv/bin/activate|python tools/doctor\.py'
+        r'|python tools/\w+\.py .*(configs/shapes/|configs/pets\.py).*'
+    )
+    unknown = [
+        line for line in commands(repo_root / 'README.md') if not known.fullmatch(line)
+    ]
+    assert not unknown
+
+
+def test_make_targets(repo_root):
+    targets = [
+        line for line in commands(repo_root / 'README.md') if line[:5] == 'make '
+    ]
+    assert {'make demo', 'make test'} <= set(targets)
+    for target in targets:
+        run(target.replace('make', 'make --dry-run', 1), repo_root)
+
+
+def test_doctor(repo_root):
+    assert run('python tools/doctor.py', repo_root)
+
+
+def test_train_test_predict_browse(checkout, repo_root):
+    """The four commands in their order; the checkpoint is that of fewer iterations."""
+    lines = [
+        line for line in commands(repo_root / 'README.md') if 'configs/shapes/' in line
+    ]
+    assert [re.search(r'tools/(\w+)', line)[1] for line in lines] == [
+        'train',
+        'test',
+        'predict',
+        'browse_dataset',
+    ]
+    run(lines[0], checkout, QUICK_SHAPES)
+    work_dir = checkout / 'work_dirs' / 'faster-rcnn_r18_fpn_shapes'
+    assert f'{work_dir.relative_to(checkout)}/iter_600.pth' in lines[1]
+    (work_dir / 'iter_2.pth').rename(work_dir / 'iter_600.pth')
+    assert 'bbox_mAP' in run(lines[1], checkout, QUICK_LOADERS)
+    run(lines[2], checkout)
+    predictions = json.loads((checkout / 'predictions/predictions.json').read_text())
+    assert len(predictions['images']) == 2
+    run(lines[3], checkout)
+    assert list((checkout / 'browse').rglob('*.jpg'))
+
+
+def test_own_data(checkout, repo_root):
+    """The config of the README trains on COCO JSON, with the README's commands."""
+    (config,) = blocks(repo_root / 'README.md', 'python')
+    (checkout / 'configs' / 'pets.py').write_text(config)
+    lines = [line for line in commands(repo_root / 'README.md') if 'pets.py' in line]
+    assert len(lines) == 2
+    run(lines[0], checkout)
+    run(lines[1], checkout, QUICK_PETS)
+    assert (checkout / 'work_dirs' / 'pets' / 'epoch_1.pth').exists()
