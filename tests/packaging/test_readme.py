@@ -50,7 +50,7 @@ def commands(path: Path) -> list[str]:
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory, repo_root):
-    """Return a copy of what the commands need, with tiny data where they look for it."""
+    """Return a copy of what the commands need, with tiny data in its place."""
     root = tmp_path_factory.mktemp('checkout')
     for name in ('configs', 'tools'):
         shutil.copytree(repo_root / name, root / name)
