@@ -151,7 +151,7 @@ def test_train_test_predict_browse(checkout, repo_root):
     predictions = json.loads((checkout / 'predictions/predictions.json').read_text())
     assert len(predictions['images']) == 2
     run(lines[3], checkout)
-    assert list((checkout / 'browse').rglob('*.jpg'))
+    assert list((checkout / 'browse').rglob('*.png'))
 
 
 def test_own_data(checkout, repo_root):
