@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+# isort: split
 import pytest
 import torch
-
-import mmfrcnn  # noqa: F401
 
 
 @pytest.fixture

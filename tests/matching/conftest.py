@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+# isort: split
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-
-import mmfrcnn  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+# isort: split
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-
-import mmfrcnn  # noqa: F401
 
 STRIDES = (4, 8, 16, 32)
 HEIGHT, WIDTH, CHANNELS, IMAGES = 192, 256, 6, 3

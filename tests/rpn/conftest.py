@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# isort: split
 import copy
 
 import pytest
@@ -11,8 +12,6 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-
-import mmfrcnn  # noqa: F401
 
 STRIDES = (4, 8, 16, 32, 64)
 CHANNELS = 8
