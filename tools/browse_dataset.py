@@ -1,7 +1,8 @@
 """Show what the network is really fed: images after augmentation, with their boxes.
 
 The pictures come out of the data preprocessor, padding included, with only the
-normalisation undone. Boxes that training ignores (crowds) are dashed and grey.
+normalisation undone. Boxes that training ignores (crowds) are dashed and grey; where an
+image is padded, a yellow line shows where it ends.
 
 Examples:
     python tools/browse_dataset.py CONFIG --out-dir browse

@@ -7,6 +7,7 @@ batches, so that they are padded; then only the normalisation is undone.
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ from mmfrcnn.cli.runtime import explained
 from mmfrcnn.errors import UserError
 
 IGNORED_COLOUR = (150, 150, 150)
-THUMBNAIL = (240, 180)
-COLUMNS = 5
+BORDER_COLOUR = (255, 200, 0)
+PICTURE_WIDTH = 640
+"""Smaller images are enlarged by whole factors to about this, so that names fit."""
+THUMBNAIL = (320, 240)
+COLUMNS = 4
 
 
 def run(args: argparse.Namespace) -> None:
@@ -121,37 +125,47 @@ class FedImagePainter:
             in_original_frame (bool): Whether the boxes are those of the image before
                 it was resized, as in most test pipelines.
         """
-        scale = torch.ones(4)
+        zoom = max(1, PICTURE_WIDTH // inputs.shape[2])
+        scale = torch.full((4,), float(zoom))
         if in_original_frame:
-            scale = torch.tensor(sample.scale_factor).repeat(2)
-        canvas = self.visualizer
-        canvas.set_image(self.image(inputs))
+            scale *= torch.tensor(sample.scale_factor).repeat(2)
+        image = self.image(inputs).repeat(zoom, axis=0).repeat(zoom, axis=1)
+        self.visualizer.set_image(image)
         height, width = sample.img_shape[:2]
         if (height, width) != tuple(inputs.shape[1:]):
-            border = torch.tensor([[0, 0, width, height]])
-            canvas.draw_bboxes(border, edge_colors='yellow', line_widths=1)
+            border = torch.tensor([[0, 0, width * zoom, height * zoom]])
+            self._outline(border, [], [BORDER_COLOUR], '-')
         if 'ignored_instances' in sample:
             ignored = _boxes(sample.ignored_instances) * scale
-            if len(ignored):
-                colour = tuple(channel / 255 for channel in IGNORED_COLOUR)
-                canvas.draw_bboxes(
-                    ignored, edge_colors=[colour], line_styles='--', line_widths=2
-                )
-                self._write(ignored, ['ignored'] * len(ignored), [IGNORED_COLOUR])
-        boxes = _boxes(sample.gt_instances) * scale
+            count = len(ignored)
+            self._outline(ignored, ['ignored'] * count, [IGNORED_COLOUR] * count, '--')
         labels = sample.gt_instances.labels.tolist()
-        if len(boxes):
-            colours = [self.colours[label] for label in labels]
-            canvas.draw_bboxes(boxes, edge_colors=colours, line_widths=2)
-            self._write(boxes, [self.classes[label] for label in labels], colours)
-        return canvas.get_image()
+        names = [self.classes[label] for label in labels]
+        colours = [self.colours[label] for label in labels]
+        self._outline(_boxes(sample.gt_instances) * scale, names, colours, '-')
+        return self.visualizer.get_image()
 
-    def _write(self, boxes: Tensor, texts: list[str], colours: list) -> None:
+    def _outline(
+        self, boxes: Tensor, names: list[str], colours: list, line_style: str
+    ) -> None:
+        """Draw boxes, xyxy (G, 4), one RGB colour and, perhaps, one name each."""
+        if not len(boxes):
+            return
+        with warnings.catch_warnings():  # a box may touch the border
+            warnings.filterwarnings('ignore', '.*out of bounds')
+            self.visualizer.draw_bboxes(
+                boxes, edge_colors=colours, line_styles=line_style, line_widths=2
+            )
+        if not names:
+            return
+        corners = boxes[:, :2].clone()
+        corners[:, 1].clamp_(min=16)  # names stand above the box, inside the picture
         self.visualizer.draw_texts(
-            texts,
-            boxes[:, :2],
-            font_sizes=9,
+            names,
+            corners,
+            font_sizes=11,
             colors='white',
+            vertical_alignments='bottom',
             bboxes=[
                 {
                     'facecolor': tuple(channel / 255 for channel in colour),
@@ -159,7 +173,7 @@ class FedImagePainter:
                     'pad': 0.7,
                     'edgecolor': 'none',
                 }
-                for colour in (colours * len(texts))[: len(texts)]
+                for colour in colours
             ],
         )
 
@@ -174,8 +188,8 @@ def _boxes(instances: Any) -> Tensor:
 def _thumbnail(picture: np.ndarray) -> np.ndarray:
     """Fit a picture into a white tile."""
     width, height = THUMBNAIL
-    small = mmcv.imrescale(picture, (height, width))
-    return mmcv.impad(small, shape=(height, width), pad_val=255)
+    small = mmcv.imrescale(picture, (height - 4, width - 4))
+    return mmcv.impad(small, shape=(height, width), pad_val=(255,) * 3)
 
 
 def contact_sheet(tiles: list[np.ndarray]) -> np.ndarray:

@@ -72,14 +72,16 @@ def _read(path: str) -> Config:
             f'{where}: {error.msg}: {(error.text or "").strip()}'
         ) from error
     except FileNotFoundError as error:
-        missing = str(error).removeprefix('file "').removesuffix('" does not exist')
+        missing = Path(error.filename or str(error).split('"')[1])
         message = f'{path}: a file named in _base_ does not exist: {missing}.'
-        raise UserError(message + _near_file(Path(missing))) from error
+        raise UserError(message + _near_file(missing)) from error
     except ImportError as error:
-        reason = error.__cause__ or error.__context__ or error
+        cause: BaseException = error
+        while cause.__cause__ or cause.__context__:
+            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
         raise UserError(
-            f'{path}: an import of the config failed: {error} ({reason}). A module of '
-            'your own must be installed, or its folder be on PYTHONPATH'
+            f'{path}: an import of the config failed: {cause}. A module of your own '
+            'must be installed, or its folder be on PYTHONPATH'
         ) from error
     except Exception as error:
         raise UserError(f'{_config_line(path, error)}: {_describe(error)}') from error

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmfrcnn.cli.config import leaves, load_config
+from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.errors import UserError
 
@@ -56,14 +56,14 @@ def choose_device(name: str | None) -> str:
     """
     if name is None:
         return mmengine.device.get_device()
-    kind, colon, index = name.partition(':')
+    kind, _, index = name.partition(':')
     if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
         raise UserError(f'--device {name}: it must be cpu, cuda or cuda:N')
     if kind == 'cuda':
         count = torch.cuda.device_count()
         if count == 0:
             raise UserError(
-                f'--device {name}: torch {torch.__version__} finds no CUDA device here. '
+                f'--device {name}: torch {torch.__version__} finds no CUDA device. '
                 'Leave --device out to use the CPU; tools/doctor.py says what is wrong'
             )
         if int(index or 0) >= count:
@@ -96,14 +96,13 @@ def _join_processes(config: Config, launcher: str, device: str) -> None:
         )
     # mmengine's own way sets a CUDA device, and wraps the model for one.
     torch.distributed.init_process_group('gloo')
-    config.setdefault(
-        'model_wrapper_cfg',
-        {
-            'type': 'MMDistributedDataParallel',
-            'broadcast_buffers': False,
-            'find_unused_parameters': config.get('find_unused_parameters', False),
-        },
-    )
+    wrapper = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': config.get('find_unused_parameters', False),
+    }
+    config.setdefault('model_wrapper_cfg', wrapper)
+    config.model_wrapper_cfg.device_ids = None
 
 
 def build_runner(config: Config) -> Runner:
@@ -130,30 +129,36 @@ def explained(config: Config) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        missing = str(error.filename or '')
+        # From a worker of a data loader, the path is only in the message.
+        quoted = re.findall(r"No such file or directory: '(.+)'", str(error))
+        missing = error.filename or (quoted[-1] if quoted else '')
         key = _key_of_path(config, missing) if missing else ''
         if not key:
             raise
-        raise UserError(f'{key}: no such file or folder: {missing}') from error
+        raise UserError(f'{key}: no such file: {missing}') from error
 
 
 def _key_of_path(config: Config, missing: str) -> str:
-    """Return the key that names a path, alone or below its ``data_root``, or ''."""
+    """Return the key of a file, or of a data set's folder that it should be in, or ''.
+
+    The values of a data set are below its ``data_root``.
+    """
     nodes = dict(leaves(config))
+    best, best_path = '', ''
     for key, value in nodes.items():
-        if not isinstance(value, str) or not value:
-            continue
-        roots = _data_roots(nodes, key)
-        if any(
-            os.path.normpath(os.path.join(root, value)) == os.path.normpath(missing)
-            for root in ['', *roots]
-        ):
-            return key
-    return ''
+        is_path = isinstance(value, str) and value and key.split('.')[0] in RUNNER_KEYS
+        for root in ['', *_data_roots(nodes, key)] if is_path else []:
+            path = os.path.abspath(os.path.join(root, value))
+            inside = '.dataset.' in key and os.path.abspath(missing).startswith(path)
+            if (inside or path == os.path.abspath(missing)) and len(path) > len(
+                best_path
+            ):
+                best, best_path = key, path
+    return best
 
 
 def _data_roots(nodes: dict[str, Any], key: str) -> list[str]:
-    """Return the ``data_root`` of the dicts around a key, innermost first."""
+    """Return the ``data_root`` of the dicts around a key."""
     parts = key.split('.')
     names = ['.'.join([*parts[:depth], 'data_root']) for depth in range(len(parts))]
-    return [nodes[name] for name in reversed(names) if isinstance(nodes.get(name), str)]
+    return [nodes[name] for name in names if isinstance(nodes.get(name), str)]
