@@ -1,0 +1,219 @@
+"""Reading annotation files with errors that name the file, the object and the key.
+
+Boxes are xyxy in image pixels, floats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mmfrcnn.errors import UserError
+
+NOT_A_NUMBER = 'not a number'
+NO_AREA = 'no area (zero or negative width or height)'
+OUTSIDE = 'outside the image'
+TINY = 'narrower than one pixel'
+UNKNOWN_CLASS = 'of a class that the config does not name'
+MARKED_IGNORE = 'marked "ignore"'
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class Object:
+    """One annotated object: its class, its box and how a message calls it."""
+
+    class_name: str
+    box: Box
+    title: str
+    ignored: bool = False  # crowd or difficult: neither object nor background
+    left_out: str | None = None  # a reason of the file's own
+
+
+@dataclass
+class Picture:
+    """One image of an annotation file, as the file describes it."""
+
+    title: str
+    width: int
+    height: int
+    objects: list[Object] = field(default_factory=list)
+
+
+def why_left_out(
+    found: Object, picture: Picture, classes: Sequence[str], min_side: float = 0.0
+) -> str | None:
+    """Return why a box cannot be trained on or evaluated, or None if it can.
+
+    Args:
+        found (Object): The object.
+        picture (Picture): The image it is in.
+        classes (Sequence[str]): The classes of the config.
+        min_side (float): Boxes narrower or lower than this many pixels are left out.
+    """
+    x1, y1, x2, y2 = found.box
+    if not all(math.isfinite(side) for side in found.box):
+        return NOT_A_NUMBER
+    if x2 <= x1 or y2 <= y1:
+        return NO_AREA
+    if x2 <= 0 or y2 <= 0 or x1 >= picture.width or y1 >= picture.height:
+        return OUTSIDE
+    if min(x2 - x1, y2 - y1) < min_side:
+        return TINY
+    if found.class_name not in classes:
+        return UNKNOWN_CLASS
+    return found.left_out
+
+
+# -- Pascal VOC
+
+
+def read_voc(path: str | Path) -> Picture:
+    """Read one Pascal VOC XML file.
+
+    The format counts pixels from 1. As mmdet does, 1 is taken from all four sides, so a
+    box is ``xmax - xmin`` wide, and one with ``xmin == xmax`` has no area.
+
+    Raises:
+        UserError: If the file is missing or broken, or a part of it is.
+    """
+    path = Path(path)
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: no such annotation file') from error
+    except ElementTree.ParseError as error:
+        raise UserError(f'{path}: broken XML ({error}). Is it cut off?') from error
+    width, height = (
+        _xml_number(root, f'size/{key}', path, 'the image')
+        for key in ('width', 'height')
+    )
+    picture = Picture(path.stem, int(width), int(height))
+    for index, node in enumerate(root.findall('object'), 1):
+        picture.objects.append(_voc_object(node, f'object {index}', path))
+    return picture
+
+
+def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
+    name = (node.findtext('name') or '').strip()
+    if not name:
+        raise UserError(f'{path}: {what} has no <name>')
+    sides = [
+        _xml_number(node, f'bndbox/{key}', path, what)
+        for key in ('xmin', 'ymin', 'xmax', 'ymax')
+    ]
+    written = ', '.join(f'{side:g}' for side in sides)
+    x1, y1, x2, y2 = (side - 1 for side in sides)
+    difficult = (node.findtext('difficult') or '0').strip() not in ('', '0')
+    title = f'{path.stem}: {what}, {name} ({written})'
+    return Object(name, (x1, y1, x2, y2), title, ignored=difficult)
+
+
+def _xml_number(
+    node: ElementTree.Element, key: str, path: Path, what: str
+) -> float:
+    text = node.findtext(key)
+    if text is None:
+        raise UserError(f'{path}: {what} has no <{key}>')
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UserError(f'{path}: {what}: <{key}> is {text!r}, no number') from error
+
+
+# -- COCO
+
+
+def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
+    """Read a COCO instances file.
+
+    Returns:
+        tuple[list[str], list[Picture]]: The names of its categories and its images.
+
+    Raises:
+        UserError: If the file is missing or broken, or a part of it is.
+    """
+    try:
+        with open(path) as file:
+            content = json.load(file)
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: no such annotation file') from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
+    tables = [_table(content, key, path) for key in ('categories', 'images')]
+    names = {
+        _value(entry, 'id', path, 'categories'): str(
+            _value(entry, 'name', path, 'categories')
+        )
+        for entry in tables[0]
+    }
+    pictures: dict[int, Picture] = {}
+    for entry in tables[1]:
+        number = _value(entry, 'id', path, 'images')
+        if number in pictures:
+            raise UserError(f'{path}: two images have the id {number}')
+        what = f'images: id {number}'
+        pictures[number] = Picture(
+            str(_value(entry, 'file_name', path, what)),
+            int(_value(entry, 'width', path, what)),
+            int(_value(entry, 'height', path, what)),
+        )
+    _read_coco_objects(_table(content, 'annotations', path), names, pictures, path)
+    return list(names.values()), list(pictures.values())
+
+
+def _read_coco_objects(
+    entries: Sequence, names: Mapping, pictures: Mapping, path: str | Path
+) -> None:
+    seen = set()
+    for entry in entries:
+        number = _value(entry, 'id', path, 'annotations')
+        what = f'annotations: id {number}'
+        if number in seen:
+            raise UserError(f'{path}: two annotations have the id {number}')
+        seen.add(number)
+        image = _value(entry, 'image_id', path, what)
+        if image not in pictures:
+            raise UserError(f'{path}: {what}: there is no image with the id {image}')
+        bbox = _value(entry, 'bbox', path, what)
+        try:
+            x, y, width, height = (float(side) for side in bbox)
+        except (TypeError, ValueError) as error:
+            reason = 'not four numbers (x, y, width, height)'
+            raise UserError(f'{path}: {what}: bbox is {bbox}, {reason}') from error
+        category = _value(entry, 'category_id', path, what)
+        name = names.get(category, f'category id {category}')
+        picture = pictures[image]
+        picture.objects.append(
+            Object(
+                name,
+                (x, y, x + width, y + height),
+                f'annotation {number} in {picture.title}, {name} {bbox}',
+                ignored=bool(entry.get('iscrowd')),
+                left_out=_coco_left_out(entry, path, what),
+            )
+        )
+
+
+def _coco_left_out(entry: Mapping, path: str | Path, what: str) -> str | None:
+    """Return mmdet's further reasons for passing over an annotation."""
+    if entry.get('ignore'):
+        return MARKED_IGNORE
+    return NO_AREA if _value(entry, 'area', path, what) <= 0 else None
+
+
+def _table(content: object, key: str, path: str | Path) -> list:
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        raise UserError(f'{path}: not a COCO instances file: it has no list {key!r}')
+    return content[key]
+
+
+def _value(entry: Mapping, key: str, path: str | Path, what: str):
+    if not isinstance(entry, Mapping) or entry.get(key) is None:
+        raise UserError(f'{path}: {what}: an entry has no {key!r}')
+    return entry[key]
