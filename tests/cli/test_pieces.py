@@ -1,0 +1,213 @@
+"""The small parts under the tools."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+import mmfrcnn  # noqa: F401
+from mmfrcnn.cli import run_command
+from mmfrcnn.cli.browse_dataset import contact_sheet
+from mmfrcnn.cli.checkpoints import (
+    check_checkpoint,
+    check_weights,
+    find_last_checkpoint,
+)
+from mmfrcnn.cli.journal import Journal
+from mmfrcnn.cli.results import coco_results
+from mmfrcnn.cli.runtime import choose_device, explained
+from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.errors import UserError
+
+
+@pytest.mark.parametrize(
+    'raised, code, printed',
+    [
+        (None, 0, ''),
+        (UserError('no such thing'), 2, 'error: no such thing\n'),
+        (KeyboardInterrupt(), 130, 'interrupted\n'),
+    ],
+)
+def test_exit_codes(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException | None,
+    code: int,
+    printed: str,
+) -> None:
+    def run(args: argparse.Namespace) -> None:
+        if raised:
+            raise raised
+
+    module = ModuleType('mmfrcnn.cli.pretended')
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert run_command('pretended', argparse.Namespace()) == code
+    assert capsys.readouterr().err == printed
+
+
+def test_our_own_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType('mmfrcnn.cli.pretended')
+    module.run = lambda args: {}['bug']  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(KeyError, match='bug'):
+        run_command('pretended', argparse.Namespace())
+
+
+@pytest.mark.parametrize('name', ['gpu', 'cuda:', 'cuda:x', 'cpu:0'])
+def test_no_such_kind_of_device(name: str) -> None:
+    with pytest.raises(UserError, match='it must be cpu, cuda or cuda:N'):
+        choose_device(name)
+
+
+def test_absent_cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    with pytest.raises(UserError, match='finds no CUDA device'):
+        choose_device('cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    with pytest.raises(UserError, match='2 CUDA devices, 0 to 1'):
+        choose_device('cuda:2')
+
+
+def data_config(root: str) -> Config:
+    dataset = {'ann_file': 'a.json', 'data_prefix': {'img': 'pics'}, 'data_root': root}
+    return Config(
+        {
+            'data_root': root,
+            'train_dataloader': {'dataset': {'dataset': dataset}},
+            'val_evaluator': {'ann_file': f'{root}/val.json'},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    'missing, key',
+    [
+        ('a.json', 'train_dataloader.dataset.dataset.ann_file'),
+        ('pics/7.png', 'train_dataloader.dataset.dataset.data_prefix.img'),
+        ('val.json', 'val_evaluator.ann_file'),
+    ],
+)
+def test_a_missing_data_file_is_traced_to_its_key(
+    tmp_path: Path, missing: str, key: str
+) -> None:
+    path = str(tmp_path / missing)
+    with pytest.raises(UserError) as caught, explained(data_config(str(tmp_path))):
+        Path(path).read_bytes()
+    assert str(caught.value) == f'{key}: no such file: {path}'
+    # A data loader's worker leaves only a text.
+    text = f"Caught FileNotFoundError\n[Errno 2] No such file or directory: '{path}'"
+    with pytest.raises(UserError, match=key), explained(data_config(str(tmp_path))):
+        raise FileNotFoundError(text)
+
+
+def test_a_missing_file_that_no_key_names_is_our_bug(tmp_path: Path) -> None:
+    config = data_config(str(tmp_path / 'data'))
+    with pytest.raises(FileNotFoundError), explained(config):
+        (tmp_path / 'elsewhere').read_bytes()
+
+
+def test_checkpoints_missing_broken_and_last(tmp_path: Path) -> None:
+    assert find_last_checkpoint(str(tmp_path / 'nowhere')) == (None, [])
+    for age, name in enumerate(['epoch_10.pth', 'epoch_9.pth', 'best_x.pth']):
+        torch.save({'state_dict': {}}, tmp_path / name)
+        os.utime(tmp_path / name, (100 - age, 100 - age))
+    whole = (tmp_path / 'epoch_10.pth').read_bytes()
+    broken = tmp_path / 'epoch_11.pth'
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        broken.write_bytes(whole[:length])
+        found, skipped = find_last_checkpoint(str(tmp_path))
+        assert found == str(tmp_path / 'epoch_10.pth')
+        assert skipped == [str(broken)]
+        with pytest.raises(UserError, match=r'epoch_11\.pth .*not a complete'):
+            check_checkpoint(str(broken))
+    with pytest.raises(UserError, match=r"Did you mean 'epoch_9\.pth'"):
+        check_checkpoint(str(tmp_path / 'epoch9.pth'))
+    check_checkpoint(str(tmp_path / 'epoch_9.pth'))
+    check_checkpoint('torchvision://resnet50')
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    model = torch.nn.Linear(2, 3)
+    check_weights(model, model.state_dict(), 'x.pth')
+    wrong = {'weight': torch.zeros(4, 2), 'other': torch.zeros(1)}
+    with pytest.raises(UserError) as caught:
+        check_weights(model, wrong, 'x.pth')
+    message = str(caught.value)
+    assert '3 weights differ' in message
+    assert 'bias is missing' in message
+    assert 'other is not in the model' in message
+    assert 'weight is (4, 2), in the model (3, 2)' in message
+
+
+def test_journal_survives_a_cut_at_any_byte(tmp_path: Path) -> None:
+    path = tmp_path / 'journal.jsonl'
+    journal = Journal(path, {'model': 'a'})
+    for index in range(3):
+        journal.add({'name': f'{index}.png', 'version': [index], 'detections': []})
+    whole = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord('\n')]
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        done = Journal(path, {'model': 'a'}).entries
+        finished = sum(end - 1 <= length for end in ends) - 1  # less the settings
+        assert len(done) == max(finished, 0)
+        again = Journal(path, {'model': 'a'})
+        assert again.entries == done and not again.restarted
+    path.write_bytes(whole)
+    assert Journal(path, {'model': 'a'}).is_done('1.png', [1])
+    assert not Journal(path, {'model': 'a'}).is_done('1.png', [2])
+    other = Journal(path, {'model': 'b'})
+    assert other.restarted and not other.entries
+
+
+def test_sources(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='no such image'):
+        open_source(str(tmp_path / 'none'))
+    with pytest.raises(UserError, match='no images here'):
+        open_source(str(tmp_path))
+    (tmp_path / 'a.txt').write_text('')
+    with pytest.raises(UserError, match='neither an image'):
+        open_source(str(tmp_path / 'a.txt'))
+    (tmp_path / 'a.mp4').write_bytes(b'no video')
+    with pytest.raises(UserError, match='cannot be read'):
+        open_source(str(tmp_path / 'a.mp4'))
+
+    (tmp_path / 'sub').mkdir()
+    pixels = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    cv2.imwrite(str(tmp_path / 'sub/x.PNG'), pixels)
+    cv2.imwrite(str(tmp_path / 'b.bmp'), pixels)
+    (tmp_path / 'c.jpg').write_bytes(b'')
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Pictures) and not isinstance(source, Video)
+    names = [source.name(index) for index in range(len(source))]
+    assert names == ['b.bmp', 'c.jpg', 'sub/x.PNG']
+    np.testing.assert_array_equal(source.read(2), pixels)
+    with pytest.raises(UnreadableImageError):
+        source.read(1)
+    one = open_source(str(tmp_path / 'b.bmp'))
+    assert len(one) == 1 and one.name(0) == 'b.bmp'
+
+
+def test_results_are_json_with_the_data_sets_own_categories() -> None:
+    results = coco_results(5, [[1.0, 2.0, 4.0, 8.0]], [0.5], [1], [7, 90])
+    assert json.loads(json.dumps(results)) == [
+        {'image_id': 5, 'category_id': 90, 'bbox': [1, 2, 3, 6], 'score': 0.5}
+    ]
+
+
+def test_contact_sheet_fills_up_with_white() -> None:
+    tiles = [np.full((2, 3, 3), value, np.uint8) for value in (1, 2, 3, 4, 5)]
+    sheet = contact_sheet(tiles)
+    assert sheet.shape == (4, 12, 3)
+    assert (sheet[2:, :3] == 5).all() and (sheet[2:, 3:] == 255).all()
