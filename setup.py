@@ -35,7 +35,10 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={'lite': requirements('lite'), 'dev': requirements('dev')},
     classifiers=[
+        'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
 )

@@ -87,6 +87,31 @@ def draw_pets(folder: Path) -> None:
         (folder / f'{split}.json').write_text(json.dumps(content))
 
 
+def write_voc(folder: Path) -> None:
+    """Say the same in Pascal VOC XML, in the usual folders."""
+    for name in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (folder / name).mkdir(parents=True)
+    for split in ('train', 'val'):
+        content = json.loads((folder / f'{split}.json').read_text())
+        for image, annotation in zip(
+            content['images'], content['annotations'], strict=True
+        ):
+            stem = Path(image['file_name']).stem
+            shutil.copy(folder / 'images' / image['file_name'], folder / 'JPEGImages')
+            x, y, w, h = annotation['bbox']
+            corners = zip(
+                ('xmin', 'ymin', 'xmax', 'ymax'), (x, y, x + w, y + h), strict=True
+            )
+            box = ''.join(f'<{side}>{value + 1}</{side}>' for side, value in corners)
+            (folder / 'Annotations' / f'{stem}.xml').write_text(
+                '<annotation><size><width>160</width><height>120</height></size><object>'
+                f'<name>{CLASSES[annotation["category_id"] - 1]}</name>'
+                f'<bndbox>{box}</bndbox></object></annotation>'
+            )
+        stems = [Path(image['file_name']).stem for image in content['images']]
+        (folder / 'ImageSets/Main' / f'{split}.txt').write_text('\n'.join(stems))
+
+
 def run(command: str, root: Path, options: list[str] | None = None) -> str:
     words = shlex.split(command)
     if words[0] == 'python':
@@ -163,3 +188,15 @@ def test_own_data(checkout, repo_root):
     run(lines[0], checkout)
     run(lines[1], checkout, QUICK_PETS)
     assert (checkout / 'work_dirs' / 'pets' / 'epoch_1.pth').exists()
+
+
+def test_own_voc_data(checkout, repo_root):
+    """The config of the guide trains on Pascal VOC XML and evaluates."""
+    write_voc(checkout / 'data' / 'pets')
+    config = blocks(repo_root / 'docs/own_data.md', 'python')[0]
+    (checkout / 'configs' / 'voc_pets.py').write_text(config)
+    quick = [*QUICK_LOADERS, 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+    quick.append('model.backbone.init_cfg=None')  # or it would read ImageNet weights
+    assert 'bbox_mAP' in run(
+        'python tools/train.py configs/voc_pets.py', checkout, quick
+    )
