@@ -22,7 +22,7 @@ def greedy_nms(boxes, scores, groups, iou_threshold):
 
 
 def offset_kernel(*args):
-    """The kernel of devices that a loop over groups would make wait: one call for all."""
+    """Run the kernel of devices that a loop over groups would make wait."""
     return nms.suppress_at_offsets(*args)
 
 

@@ -316,7 +316,9 @@ def _check_box_head(head: Any) -> None:
         if getattr(type(head), method, None) is not getattr(BBoxHead, method)
     ]
     if own or head.custom_activation or head.custom_cls_channels:
-        reason = f'has its own {", ".join(own)}' if own else 'has a loss of its own kind'
+        reason = (
+            f'has its own {", ".join(own)}' if own else 'has a loss of its own kind'
+        )
         raise UserError(
             f'BatchedRoIHead computes targets, losses and detections of the whole batch '
             f"at once, but {type(head).__name__} {reason}. Use mmdet's "
