@@ -35,6 +35,13 @@ from mmfrcnn.errors import UserError
     [
         (None, 0, ''),
         (UserError('no such thing'), 2, 'error: no such thing\n'),
+        (
+            UserError(
+                'Caught UserError in worker 0\nTraceback x\nm.UserError: bad file'
+            ),
+            2,
+            'error: bad file\n',
+        ),
         (KeyboardInterrupt(), 130, 'interrupted\n'),
     ],
 )

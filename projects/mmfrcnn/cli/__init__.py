@@ -28,7 +28,9 @@ def run_command(name: str, args: argparse.Namespace) -> int:
     try:
         return import_module(f'mmfrcnn.cli.{name}').run(args) or 0
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr, flush=True)
+        # From a worker of a data loader it comes wrapped in the worker's traceback.
+        message = str(error).rpartition('UserError: ')[2].strip()
+        print(f'error: {message}', file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)

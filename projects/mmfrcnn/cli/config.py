@@ -78,7 +78,7 @@ def _read(path: str) -> Config:
     except ImportError as error:
         cause: BaseException = error
         while cause.__cause__ or cause.__context__:
-            cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+            cause = cause.__cause__ or cause.__context__
         raise UserError(
             f'{path}: an import of the config failed: {cause}. A module of your own '
             'must be installed, or its folder be on PYTHONPATH'

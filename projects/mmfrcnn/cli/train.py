@@ -14,6 +14,7 @@ from mmfrcnn.cli.checkpoints import (
     check_weights,
     find_last_checkpoint,
 )
+from mmfrcnn.cli.config import leaves
 from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
 from mmfrcnn.errors import UserError
 
@@ -71,6 +72,18 @@ def _choose_start(config: Config, resume: str | None) -> None:
         config.resume, config.load_from = True, resume
     if config.get('load_from'):
         check_checkpoint(config.load_from)
+    else:
+        _check_pretrained(config)
+
+
+def _check_pretrained(config: Config) -> None:
+    """Check the files of pretrained weights that the parts of the model start from."""
+    for key, value in leaves(config.model, 'model'):
+        if key.endswith('init_cfg.checkpoint') and isinstance(value, str):
+            try:
+                check_checkpoint(value)
+            except UserError as error:
+                raise UserError(f'{key}: {error}') from error
 
 
 class TrainingReport(Hook):
