@@ -1,6 +1,6 @@
 # Faster R-CNN R50-FPN on COCO 2017 in data/coco, the standard 1x schedule.
 #   bash tools/dist_train.sh configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py 8
-# Published elsewhere with these hyper-parameters: box AP 37.4 (mmdet). Not yet run here.
+# Published elsewhere with these hyper-parameters: box AP 37.4 (mmdet). Not run here.
 _base_ = [
     '../_base_/models/faster-rcnn_r50_fpn.py',
     '../_base_/datasets/coco_detection.py',

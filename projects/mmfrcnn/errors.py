@@ -16,7 +16,7 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""``.
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to it, or ``""``.
 
     Args:
         name (str): The name that was not found.

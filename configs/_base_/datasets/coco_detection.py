@@ -31,7 +31,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
-        # mmdet's own configs drop images without objects; they teach too, so we keep them.
+        # mmdet's own configs drop images without objects; they teach too: kept here.
         filter_cfg=dict(filter_empty_gt=False),
         pipeline=train_pipeline,
     ),

@@ -1,8 +1,8 @@
 """The ops of compiled mmcv that torchvision and plain torch serve.
 
 Every function here has the name, the arguments and the in-place output buffers of the
-op in mmcv's compiled module, as ``mmcv.ops`` calls it; mmcv's kernels define the result.
-Half-precision inputs are computed in float32 and cast back.
+op in mmcv's compiled module, as ``mmcv.ops`` calls it; mmcv's kernels define the
+result. Half-precision inputs are computed in float32 and cast back.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def softnms(
     kept, end = 0, len(rows)
     while kept < end:
         best = kept + rows[kept:end, 4].argmax()
-        rows[[kept, best]], index[[kept, best]] = rows[[best, kept]], index[[best, kept]]
+        ahead, behind = np.array([kept, best]), np.array([best, kept])
+        rows[ahead], index[ahead] = rows[behind], index[behind]
         rest = slice(kept + 1, end)
         iou = _iou(rows[kept, :4], rows[rest, :4], offset)
         rows[rest, 4] *= _decay(iou, iou_threshold, sigma, method)

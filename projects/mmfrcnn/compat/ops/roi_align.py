@@ -1,4 +1,4 @@
-"""RoIAlign, averaging the sample points of a cell (torchvision) or taking their maximum.
+"""RoIAlign: the average of a cell's sample points (torchvision) or their maximum.
 
 Shapes: input (N, C, H, W), rois (K, 5) as (image, x1, y1, x2, y2), output (K, C, P, Q).
 """
@@ -86,7 +86,7 @@ def roi_align_backward(
         )
         grad_input.copy_(gradient)
         return
-    images, channels, height, width = grad_input.shape
+    _, channels, height, width = grad_input.shape
     gradient = torch.zeros_like(grad_input, dtype=full.dtype)
     # One row an (image, channel), so that every maximum adds to its four corners.
     plane = rois[:, 0].long()[:, None] * channels + torch.arange(
@@ -140,8 +140,9 @@ def _corners(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
 def _bilinear(feature: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
     """Interpolate a map (C, H, W) at every y (Y, 1) and x (1, X): (C, Y, X)."""
     _, height, width = feature.shape
-    return sum(
+    corners = (
         feature[:, row, column] * (y_weight * x_weight)
         for row, y_weight in _corners(ys, height)
         for column, x_weight in _corners(xs, width)
     )
+    return sum(corners, start=feature.new_zeros(()))

@@ -1,4 +1,4 @@
-"""RoIPool as Fast R-CNN defines it: torchvision's, which rounds a region to whole cells.
+"""RoIPool as Fast R-CNN defines it: torchvision's, which rounds to whole cells.
 
 Compiled mmcv's own kernel takes one pixel more to the right and below and does not
 round; the two differ by a cell at the borders of a region.
