@@ -12,12 +12,10 @@ def greedy_nms(boxes, scores, groups, iou_threshold):
     """Suppress as the definition says, in float64."""
     boxes, scores = boxes.double(), scores.double()
     overlap = pairwise_iou(boxes, boxes)
-    kept = []
-    for i in scores.argsort(descending=True, stable=True).tolist():
-        if all(groups[i] != groups[j] or overlap[i, j] <= iou_threshold for j in kept):
-            kept.append(i)
+    rivals = (overlap > iou_threshold) & (groups[:, None] == groups)
     keep = torch.zeros(len(boxes), dtype=torch.bool)
-    keep[kept] = True
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        keep[i] = not (rivals[i] & keep).any()
     return keep
 
 

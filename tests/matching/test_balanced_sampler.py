@@ -141,7 +141,7 @@ def test_uniform(over, iteration):
 
 
 def test_neighbours_and_images_are_not_correlated(iteration):
-    """Being drawn tells nothing of the next candidate, nor of the same one elsewhere."""
+    """Being drawn tells nothing of the next candidate, nor of other images."""
     states = torch.zeros(64, 512, dtype=torch.int8)
     sampler = BalancedSampler(256, 0.5, seed=5, add_gt_as_proposals=False)
     drawn = []

@@ -1,4 +1,4 @@
-"""Stock assigners and samplers in the batched steps, image by image, and ours beside."""
+"""Stock assigners and samplers in the batched steps, and ours beside them."""
 
 from __future__ import annotations
 

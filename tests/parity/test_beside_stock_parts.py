@@ -148,7 +148,7 @@ def test_proposals_alone(our_config, collate, fabricated):
 def test_single_level_detector(
     our_config, build, train_step, predict, fabricated, shared
 ):
-    """C4: one level, stride 16, nine anchors, `shared_head` between pooling and head."""
+    """C4: stride 16, nine anchors, layers between pooling and box head."""
     our_config.pop('neck')
     our_config.backbone.update(out_indices=(2,), num_stages=3, strides=(1, 2, 2))
     our_config.backbone.update(dilations=(1, 1, 1))

@@ -101,7 +101,7 @@ def test_waits_do_not_depend_on_the_batch(
     model.train(mode == 'loss')
     found = {}
     for size in BATCH_SIZES:
-        # As many objects in the largest image of each batch; one image in four has none.
+        # As many objects in the largest image of each batch; some images have none.
         sizes = [(96, 128, 5 if i % 4 == 0 else i % 4 - 1) for i in range(size)]
         data = collate(model, fabricated(sizes), mode == 'loss')
         with torch.set_grad_enabled(mode == 'loss'):

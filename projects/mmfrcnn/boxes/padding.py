@@ -22,7 +22,8 @@ class PaddedInstances:
     Attributes:
         boxes (Tensor): xyxy, float32, shape (N, G, 4); zeros in empty slots.
         mask (Tensor): True where a slot holds a box, bool, shape (N, G).
-        labels (Tensor | None): Class indices, int64, shape (N, G); zeros in empty slots.
+        labels (Tensor | None): Class indices, int64, shape (N, G); zeros in empty
+            slots.
     """
 
     boxes: Tensor

@@ -45,13 +45,13 @@ class Assignment:
 
 @TASK_UTILS.register_module()
 class AnchorAssigner(BaseAssigner):
-    """Match priors with ground truth by IoU, for a whole batch, exactly and in little memory.
+    """Match priors with ground truth by IoU: a whole batch, exactly, in little memory.
 
     A prior is positive if its IoU with some ground truth reaches ``pos_iou_thr``, or if
     it is the best prior of some ground truth (ties included); negative if its IoU with
     all is below ``neg_iou_thr``; else ignored (Ren et al. 2015, section 3.1.2).
 
-    Takes the arguments of mmdet's ``MaxIoUAssigner`` and gives its results, bit for bit.
+    Takes the arguments of mmdet's ``MaxIoUAssigner`` and gives its results, to the bit.
 
     Args:
         pos_iou_thr (float): Positive from this IoU on.
@@ -248,9 +248,9 @@ class AnchorAssigner(BaseAssigner):
         its chunk and one sweep suffices.
 
         Returns:
-            tuple: largest IoU of each prior, (N, S); the first ground truth that has it,
-            int64, (N, S); the last ground truth that the prior is the best of or -1,
-            int32, (N, S), None without low-quality matches.
+            tuple: largest IoU of each prior, (N, S); the first ground truth that has
+            it, int64, (N, S); the last ground truth that the prior is the best of or
+            -1, int32, (N, S), None without low-quality matches.
         """
         max_iou = nearest = best_of = None
         for chunk in _chunks(truth.boxes.shape[1], priors.shape[1]):

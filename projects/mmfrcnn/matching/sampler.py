@@ -1,11 +1,11 @@
-"""Sampling of a fixed number of matched boxes, balanced between positives and negatives.
+"""Sampling of a fixed number of matched boxes, positives and negatives balanced.
 
 Shapes: N images, S candidates (anchors or proposals), K = num sample slots.
 
 A candidate's random key is a hash of (seed, training iteration, image, candidate), and
-the candidates with the largest keys are taken: no random state, no list of positives, no
-wait for the device. So the sample of an image is the same alone or in any batch, on a
-CPU or a GPU, on one process or many, in a resumed run or an uninterrupted one.
+the candidates with the largest keys are taken: no random state, no list of positives,
+no wait for the device. So the sample of an image is the same alone or in any batch, on
+a CPU or a GPU, on one process or many, in a resumed run or an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""The same two steps for any assigner and sampler: ours at once, mmdet's image by image.
+"""The same two steps for any assigner and sampler: mmdet's go image by image.
 
 Shapes: N images, S priors, G ground-truth slots, K sample slots.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,12 +73,12 @@ def sample_batch(
     truth: PaddedInstances,
     *,
     prior_ids: Tensor | None = None,
-    feats: tuple[Tensor, ...] = (),
+    feats: Sequence[Tensor] = (),
 ) -> Sample:
     """Sample a batch with any sampler of mmdet's interface.
 
-    The candidates are the priors or, where the sampler adds ground truth, the G slots of
-    ground truth followed by the priors.
+    The candidates are the priors or, where the sampler adds ground truth, the G slots
+    of ground truth followed by the priors.
 
     Args:
         sampler (Any): :class:`BalancedSampler`, or a stock sampler.
@@ -87,7 +88,7 @@ def sample_batch(
         truth (PaddedInstances): Ground truth with labels, N x G slots.
         prior_ids (Tensor | None): A number for each prior that does not depend on
             padding, int64, shape (S,). None: its place.
-        feats (tuple[Tensor, ...]): Feature maps, for samplers that look at them.
+        feats (Sequence[Tensor]): Feature maps, for samplers that look at them.
 
     Returns:
         Sample: Indices of candidates.

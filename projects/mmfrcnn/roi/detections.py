@@ -38,7 +38,7 @@ def select_detections(
         list[InstanceData]: ``bboxes`` (D, 4), ``scores`` (D,), ``labels`` (D,) of each
         image, best first.
     """
-    images, proposals, classes = scores.shape
+    images, _, classes = scores.shape
     above = (scores > score_thr) & torch.isfinite(boxes).all(-1)
     image, proposal, label = above.nonzero(as_tuple=True)  # each (M,)
     boxes = boxes.expand(-1, -1, classes, -1)[image, proposal, label]  # (M, 4)

@@ -6,7 +6,7 @@ Shapes: N images, L levels, K regions, C channels, (S, S) the output size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -26,12 +26,13 @@ ELSEWHERE = -1e5
 class PyramidRoIExtractor(BaseModule):
     """Pool each region from the pyramid level that fits its size.
 
-    A region of area ``w * h`` belongs to level ``floor(log2(sqrt(w h) / finest_scale))``
+    A region of area ``w h`` belongs to level ``floor(log2(sqrt(w h) / finest_scale))``
     of those given, clamped (Lin et al. 2017, equation 1, where the canonical 224 px at
     level 4 means ``finest_scale`` 56 at level 2). On a GPU all levels see all regions,
     those of other levels moved out of the image: no region list depends on the data, so
-    nothing waits for the device, and what is pooled elsewhere is zero. On a CPU RoIAlign
-    is one weighted gather over all levels; see :mod:`mmfrcnn.roi.gather_align`.
+    nothing waits for the device, and what is pooled elsewhere is zero. On a CPU
+    RoIAlign is one weighted gather over all levels; see
+    :mod:`mmfrcnn.roi.gather_align`.
 
     Stands in for mmdet's ``SingleRoIExtractor``.
 
@@ -129,15 +130,15 @@ def _full_precision(features: Tensor) -> Tensor:
     return features
 
 
-def _pooling(layer: dict) -> Callable[..., Tensor]:
+def _pooling(layer: dict) -> functools.partial[Tensor]:
     """Build the pooling function of a ``roi_layer`` config."""
     kind = layer.pop('type', None)
     size = layer.setdefault('output_size', 7)
     if not isinstance(size, int):
         if len(set(size)) != 1:
             raise UserError(
-                'PyramidRoIExtractor pools to squares: roi_layer.output_size must be one '
-                f'number, not {tuple(size)}.'
+                'PyramidRoIExtractor pools to squares: roi_layer.output_size must be '
+                f'one number, not {tuple(size)}.'
             )
         layer['output_size'] = size[0]
     if kind == 'RoIAlign':
@@ -147,10 +148,11 @@ def _pooling(layer: dict) -> Callable[..., Tensor]:
     elif kind == 'RoIPool':
         allowed, function = {'output_size'}, roi_pool
     else:
+        near = did_you_mean(str(kind), ['RoIAlign', 'RoIPool'])
         raise UserError(
-            f"PyramidRoIExtractor: roi_layer.type is '{kind}'; it pools with 'RoIAlign' "
-            f"or 'RoIPool'.{did_you_mean(str(kind), ['RoIAlign', 'RoIPool'])} For other "
-            "layers use mmdet's 'SingleRoIExtractor'."
+            f"PyramidRoIExtractor: roi_layer.type is '{kind}'; it pools with "
+            f"'RoIAlign' or 'RoIPool'.{near} For other layers use mmdet's "
+            "'SingleRoIExtractor'."
         )
     for key in layer:
         if key not in allowed:

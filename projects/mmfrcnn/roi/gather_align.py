@@ -1,9 +1,9 @@
 """RoIAlign over all pyramid levels as one weighted gather: the fast path on a CPU.
 
-Every output cell of RoIAlign is a weighted sum of feature vectors, four corners for each
-sample point (He et al. 2017, section 3). With all levels laid out as rows of one table,
-that is what `embedding_bag` computes: one call forward and one backward for all images,
-levels and regions, where torchvision's CPU kernel goes region by region.
+Every output cell of RoIAlign is a weighted sum of feature vectors, four corners for
+each sample point (He et al. 2017, section 3). With all levels laid out as rows of one
+table, that is what `embedding_bag` computes: one call forward and one backward for all
+images, levels and regions, where torchvision's CPU kernel goes region by region.
 
 Shapes: N images, L levels, K regions, C channels, S output size, T and U sample points
 along y and x of a cell, Q rows of the table (all positions of all levels and images).
@@ -84,11 +84,11 @@ def gather_align(
     cells = len(rois) * output_size**2
     pooled = table.new_zeros(cells, channels) + 0 * table.sum()
     if indices:
-        sizes = torch.cat(sizes).to(device)
+        bags = torch.cat(sizes).to(device)
         pooled = F.embedding_bag(
             torch.cat(indices),
             table,
-            sizes.cumsum(0) - sizes,
+            bags.cumsum(0) - bags,
             mode='sum',
             per_sample_weights=torch.cat(weights),
         )

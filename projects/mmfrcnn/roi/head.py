@@ -101,7 +101,7 @@ class BatchedRoIHead(BaseModule):
         rpn_results_list: Sequence[InstanceData],
         batch_data_samples: list[DetDataSample] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return raw class scores (N * P, C + 1) and deltas (N * P, 4 C) of the proposals."""
+        """Return class scores (N * P, C + 1) and deltas (N * P, 4 C) of proposals."""
         proposals = padded_proposals(rpn_results_list, x[0].device)
         result = self._bbox_forward(x, _regions(proposals.boxes))
         return result['cls_score'], result['bbox_pred']
@@ -149,7 +149,7 @@ class BatchedRoIHead(BaseModule):
             image_keys(metas, device),
             proposals.boxes,
             truth,
-            feats=x,
+            feats=tuple(x),
         )
         boxes, targets, labels = self._sampled(sample, assignment, proposals, truth)
         result = self._bbox_forward(x, _regions(boxes))
@@ -164,7 +164,7 @@ class BatchedRoIHead(BaseModule):
         proposals: PaddedInstances,
         truth: PaddedInstances,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Look up the sampled regions (N, K, 4), their targets (N, K, 4), labels (N, K).
+        """Look up sampled regions (N, K, 4), their targets (N, K, 4), labels (N, K).
 
         Where there is no ground truth the target is the region itself, the label C.
         """
@@ -192,7 +192,7 @@ class BatchedRoIHead(BaseModule):
         scores: Tensor,
         deltas: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses over R = N * K regions: scores (R, C + 1), deltas (R, 4 C) or (R, 4)."""
+        """Losses over R = N * K regions: scores (R, C + 1), deltas (R, 4 C or 4)."""
         head = self.bbox_head
         positive, valid = sample.positive.view(-1), sample.valid.view(-1)
         labels, boxes, targets = labels.view(-1), boxes.view(-1, 4), targets.view(-1, 4)
@@ -264,7 +264,7 @@ class BatchedRoIHead(BaseModule):
         return torch.minimum(refined, limit[:, None, None])
 
     def _detections(self, boxes: Tensor, scores: Tensor) -> list[InstanceData]:
-        """Suppress, with our batched NMS or, for another kind, mmdet's image by image."""
+        """Suppress, by our batched NMS or, for other kinds, mmdet's image by image."""
         cfg = self.test_cfg
         nms = dict(cfg['nms'])
         agnostic = nms.pop('class_agnostic', False)
@@ -320,7 +320,7 @@ def _check_box_head(head: Any) -> None:
             f'has its own {", ".join(own)}' if own else 'has a loss of its own kind'
         )
         raise UserError(
-            f'BatchedRoIHead computes targets, losses and detections of the whole batch '
-            f"at once, but {type(head).__name__} {reason}. Use mmdet's "
+            'BatchedRoIHead computes targets, losses and detections of the whole '
+            f"batch at once, but {type(head).__name__} {reason}. Use mmdet's "
             "'StandardRoIHead' with this box head; the other parts stay as they are."
         )

@@ -1,4 +1,4 @@
-"""The region proposal network: objectness and box of every anchor, and the proposals."""
+"""The region proposal network: objectness and box of every anchor; proposals."""
 
 from .head import RegionProposalHead
 from .proposals import Proposals, select_proposals

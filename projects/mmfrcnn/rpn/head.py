@@ -7,6 +7,7 @@ G ground-truth slots, K samples an image, C objectness channels (1 sigmoid, 2 so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,8 @@ class RegionProposalHead(BaseModule):
         loss_bbox (dict): Box loss.
         train_cfg (dict | None): ``assigner``, ``sampler``, ``allowed_border`` (-1) and
             ``pos_weight`` (-1).
-        test_cfg (dict | None): ``nms_pre``, ``max_per_img``, ``nms``, ``min_bbox_size``.
+        test_cfg (dict | None): ``nms_pre``, ``max_per_img``, ``nms`` and
+            ``min_bbox_size``.
         init_cfg (dict | list[dict] | None): Initial weights.
     """
 
@@ -111,17 +113,20 @@ class RegionProposalHead(BaseModule):
         if len(anchors) != 1:
             raise UserError(
                 'RegionProposalHead shares its convolutions between levels: '
-                f'anchor_generator must give every level as many anchors, not {anchors}.'
+                'anchor_generator must give every level as many anchors, not '
+                f'{anchors}.'
             )
         (num_anchors,) = anchors
         if num_convs == 1:
-            self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+            self.rpn_conv: nn.Module = nn.Conv2d(
+                in_channels, feat_channels, 3, padding=1
+            )
         else:
             widths = [in_channels] + [feat_channels] * num_convs
             self.rpn_conv = nn.Sequential(
                 *(
                     ConvModule(wide, out, 3, padding=1, inplace=False)
-                    for wide, out in zip(widths, widths[1:], strict=False)
+                    for wide, out in pairwise(widths)
                 )
             )
         self.rpn_cls = nn.Conv2d(
@@ -149,7 +154,8 @@ class RegionProposalHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Return the two losses of a batch; see :meth:`loss_by_feat`."""
         truth, ignored, metas = unpack_gt_instances(batch_data_samples)
-        return self.loss_by_feat(*self(x), truth, metas, ignored)
+        scores, deltas = self(x)
+        return self.loss_by_feat(scores, deltas, truth, metas, ignored)
 
     def loss_and_predict(
         self,
@@ -159,9 +165,9 @@ class RegionProposalHead(BaseModule):
     ) -> tuple[dict[str, Tensor], Proposals]:
         """Return the losses, and the proposals that the second stage trains on."""
         truth, ignored, metas = unpack_gt_instances(batch_data_samples)
-        maps = self(x)
-        losses = self.loss_by_feat(*maps, truth, metas, ignored)
-        return losses, self.predict_by_feat(*maps, metas, cfg=proposal_cfg)
+        scores, deltas = self(x)
+        losses = self.loss_by_feat(scores, deltas, truth, metas, ignored)
+        return losses, self.predict_by_feat(scores, deltas, metas, cfg=proposal_cfg)
 
     def predict(
         self,
@@ -171,7 +177,8 @@ class RegionProposalHead(BaseModule):
     ) -> Proposals:
         """Return the proposals, in original image pixels where ``rescale``."""
         metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(*self(x), metas, rescale=rescale)
+        scores, deltas = self(x)
+        return self.predict_by_feat(scores, deltas, metas, rescale=rescale)
 
     def predict_by_feat(
         self,
@@ -306,12 +313,12 @@ class RegionProposalHead(BaseModule):
     def _flatten(
         self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]
     ) -> tuple[AnchorGrid, Tensor, Tensor]:
-        """Line the maps up with the anchors: scores (N, S, C), deltas (N, S, 4), float32."""
-        sizes = [tuple(level.shape[-2:]) for level in cls_scores]
+        """Line maps up with anchors: scores (N, S, C), deltas (N, S, 4), float32."""
+        sizes = [(level.shape[-2], level.shape[-1]) for level in cls_scores]
         grid = self.anchor_grid(sizes, cls_scores[0].device)
 
         def flat(maps: Sequence[Tensor], channels: int) -> Tensor:
-            # (N, A * channels, H, W) -> (N, H, W, A * channels) -> (N, H * W * A, channels)
+            # (N, A * channels, H, W) -> (N, H * W * A, channels), anchors innermost
             rows = [
                 level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)
                 for level in maps

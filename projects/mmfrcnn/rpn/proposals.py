@@ -20,8 +20,8 @@ from ..boxes.padding import to_device
 class Proposals(Sequence):
     """The proposals of N images in P slots each, best first.
 
-    It is also the list of per-image ``InstanceData`` that mmdet's heads expect. The list
-    is made only when somebody asks for an image: that has to wait for the device.
+    It is also the list of per-image ``InstanceData`` that mmdet's heads expect. The
+    list is made only when somebody asks for an image: that has to wait for the device.
 
     Args:
         boxes (Tensor): xyxy in input pixels, float32, shape (N, P, 4); zeros in empty
@@ -67,9 +67,7 @@ def padded_proposals(
     """Bring proposals of either form, ours or mmdet's list, into slots."""
     if isinstance(proposals, Proposals):
         return PaddedInstances(proposals.boxes, proposals.mask)
-    return pad_instances(
-        [InstanceData(bboxes=one.bboxes) for one in proposals], device
-    )
+    return pad_instances([InstanceData(bboxes=one.bboxes) for one in proposals], device)
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def select_proposals(
     decode: Callable[[Tensor, Tensor], Tensor],
     rules: ProposalRules,
 ) -> Proposals:
-    """Top-k a level, decode, clip, drop the small, NMS, rank (Ren et al. 2015, sec. 3.3).
+    """Top-k a level, decode, clip, drop the small, NMS, rank (Ren et al. 2015).
 
     Args:
         logits (Tensor): Objectness logits, float32, shape (N, S).
