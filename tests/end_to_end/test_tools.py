@@ -311,7 +311,7 @@ def test_mistakes_get_one_line_and_exit_code_2(trained: Path) -> None:
     image.rename(trained / 'moved.png')
     result = run_tool('train.py', config, *train, 'train_dataloader.num_workers=1')
     (trained / 'moved.png').rename(image)
-    assert_user_error(result, 'train_dataloader.dataset.data_prefix.img', '001.png')
+    assert_user_error(result, 'train_dataloader.dataset', '1 of 8 images', '001.png')
     other = trained / 'other.py'
     other.write_text(
         "_base_ = './tiny.py'\n"

@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.datasets import PreflightHook, explain_data_error
 from mmfrcnn.errors import UserError
 
 
@@ -106,10 +107,14 @@ def _join_processes(config: Config, launcher: str, device: str) -> None:
 
 
 def build_runner(config: Config) -> Runner:
-    """Build the Runner that a config asks for."""
+    """Build the Runner that a config asks for, and have it look at its data first."""
     if 'runner_type' in config:
-        return RUNNERS.build(config)
-    return Runner.from_cfg(config)
+        runner = RUNNERS.build(config)
+    else:
+        runner = Runner.from_cfg(config)
+    if not any(isinstance(hook, PreflightHook) for hook in runner.hooks):
+        runner.register_hook(PreflightHook())
+    return runner
 
 
 def is_main_process() -> bool:
@@ -125,7 +130,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def explained(config: Config) -> Iterator[None]:
-    """Turn a missing file that the config names into a `UserError` with its key."""
+    """Turn an error that comes from the data into a `UserError` that names its key."""
     try:
         yield
     except FileNotFoundError as error:
@@ -136,6 +141,9 @@ def explained(config: Config) -> Iterator[None]:
         if not key:
             raise
         raise UserError(f'{key}: no such file: {missing}') from error
+    except (AssertionError, KeyError, TypeError, ValueError):
+        explain_data_error(config)
+        raise
 
 
 def _key_of_path(config: Config, missing: str) -> str:
