@@ -19,7 +19,7 @@ from mmengine.structures import InstanceData
 from mmfrcnn.boxes import PaddedInstances
 from mmfrcnn.matching import AnchorAssigner
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)
 
 def boxes(count, smallest, largest):

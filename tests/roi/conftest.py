@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmfrcnn  # noqa: F401  (before mmdet, which it makes importable)
+
 # isort: split
 import pytest
 import torch
