@@ -2,11 +2,12 @@
 
 A node is the name of a module of the network (``features.3``, ``layer2``) or of an
 operation in its traced graph; ``torchvision.models.feature_extraction`` explains them.
-Shapes: an image batch (N, 3, H, W) gives one (N, C_l, H / stride_l, W / stride_l) a node.
+Shapes: images (N, 3, H, W) give one (N, C_l, H / stride_l, W / stride_l) a node.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 
@@ -32,8 +33,8 @@ class TorchvisionBackbone(BaseModule):
     """Features of a torchvision network at the nodes asked for.
 
     The parameters have torchvision's own names, so a file of ImageNet weights loads by
-    name with ``init_cfg=dict(type='Pretrained', checkpoint=PATH)``; what lies behind the
-    last node (the classifier) does not exist here, and its weights are left unread.
+    name with ``init_cfg=dict(type='Pretrained', checkpoint=PATH)``; what lies behind
+    the last node (the classifier) does not exist here, and its weights are unused.
 
     Args:
         name (str): The network, as in ``torchvision.models.list_models()``.
@@ -51,8 +52,8 @@ class TorchvisionBackbone(BaseModule):
         strides (list[int]): Image pixels from one cell to the next, for each.
 
     Raises:
-        UserError: If there is no such network, node or set of weights, or the pretrained
-            file is missing or is not this network's.
+        UserError: If there is no such network, node or set of weights, or the
+            pretrained file is missing or is not this network's.
     """
 
     def __init__(
@@ -110,6 +111,13 @@ class TorchvisionBackbone(BaseModule):
             module.eval()
         return self
 
+    def __deepcopy__(self, memo: dict) -> TorchvisionBackbone:
+        """Copy; torchvision's copy of a traced graph is always in training mode."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return twin.train(self.training)
+
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute the features.
 
@@ -148,7 +156,7 @@ class TorchvisionBackbone(BaseModule):
         if '://' not in path and not os.path.isfile(path):
             raise UserError(
                 f'model.backbone.init_cfg.checkpoint: no such file: {path}. '
-                'Set that key to a file of weights, or to None to begin from random ones'
+                'Name a file of weights, or set init_cfg=None to begin from random ones'
             )
         loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
         state = loaded.get('state_dict', loaded)
@@ -163,7 +171,7 @@ class TorchvisionBackbone(BaseModule):
         if len(found) < 0.9 * len(needed):
             raise UserError(
                 f'model.backbone.init_cfg.checkpoint: {path} is not of {self.name}: '
-                f'{len(found)} of its {len(needed)} tensors are there by name and shape. '
+                f'it has {len(found)} of {len(needed)} tensors by name and shape. '
                 f'The file begins with {_first(state)}, the network with {_first(ours)}'
             )
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from mmfrcnn.datasets.preflight import (
+    PreflightHook,
+    check_dataset,
+    explain_data_error,
+)
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
 
-__all__ = ['VocXmlDataset']
+__all__ = ['PreflightHook', 'VocXmlDataset', 'check_dataset', 'explain_data_error']

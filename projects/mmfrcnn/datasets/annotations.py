@@ -73,6 +73,22 @@ def why_left_out(
 # -- Pascal VOC
 
 
+def read_names(path: str | Path) -> list[str]:
+    """Read a list of image names, one a line, as in VOC's ``ImageSets/Main``.
+
+    Raises:
+        UserError: If there is no such file, or nothing in it.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except FileNotFoundError as error:
+        raise UserError(f'{path}: no such list of images') from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise UserError(f'{path}: the list of images is empty')
+    return names
+
+
 def read_voc(path: str | Path) -> Picture:
     """Read one Pascal VOC XML file.
 
@@ -114,9 +130,7 @@ def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
     return Object(name, (x1, y1, x2, y2), title, ignored=difficult)
 
 
-def _xml_number(
-    node: ElementTree.Element, key: str, path: Path, what: str
-) -> float:
+def _xml_number(node: ElementTree.Element, key: str, path: Path, what: str) -> float:
     text = node.findtext(key)
     if text is None:
         raise UserError(f'{path}: {what} has no <{key}>')

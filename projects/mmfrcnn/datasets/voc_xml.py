@@ -7,7 +7,7 @@ from pathlib import Path
 from mmdet.datasets import XMLDataset
 from mmdet.registry import DATASETS
 
-from mmfrcnn.datasets.annotations import Object, read_voc, why_left_out
+from mmfrcnn.datasets.annotations import Object, read_names, read_voc, why_left_out
 from mmfrcnn.errors import UserError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG', '.bmp')
@@ -35,17 +35,12 @@ class VocXmlDataset(XMLDataset):
     def load_data_list(self) -> list[dict]:
         """Read the list of names and the XML file of each."""
         if not self._metainfo.get('classes'):
-            raise UserError(
-                f'{type(self).__name__}: set metainfo=dict(classes=(...)) to your classes'
-            )
-        if not Path(self.ann_file).is_file():
-            raise UserError(f'ann_file: no such file: {self.ann_file}')
+            raise UserError(f'{type(self).__name__}: set metainfo=dict(classes=(...))')
         self.cat2label = {
             name: label for label, name in enumerate(self._metainfo['classes'])
         }
         root = Path(self.sub_data_root)
-        names = Path(self.ann_file).read_text().splitlines()
-        return [self._read(root, name.strip()) for name in names if name.strip()]
+        return [self._read(root, name) for name in read_names(self.ann_file)]
 
     def _read(self, root: Path, name: str) -> dict:
         xml_path = root / self.ann_subdir / f'{name}.xml'

@@ -1,0 +1,176 @@
+"""A look at the data before anything is trained or tested on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from mmdet.datasets import CocoDataset, XMLDataset
+from mmdet.registry import DATASETS, HOOKS
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmengine.runner import BaseLoop, Runner
+
+from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
+from mmfrcnn.datasets.survey import Survey, first_of, survey
+from mmfrcnn.datasets.voc_xml import VocXmlDataset
+from mmfrcnn.errors import UserError, did_you_mean
+
+
+@HOOKS.register_module()
+class PreflightHook(Hook):
+    """Reports what each split holds, once, and refuses data that can't be meant.
+
+    Works with mmdet's `CocoDataset` and `XMLDataset`, subclasses and wrappers of them;
+    other data sets pass unseen. It reads the annotation file a second time and opens
+    the header of every image: seconds for thousands of images.
+
+    Raises:
+        UserError: If a class of the config is not in the annotation file, a training
+            set has no box, an image is missing or is not of the size annotated, or a
+            neck does not fit its backbone's channels.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Look at the data of every loop that is about to run."""
+        _check_channels(getattr(runner.model, 'module', runner.model))
+        if not is_main_process():
+            return
+        for split in ('train', 'val', 'test'):
+            loop = getattr(runner, f'_{split}_loop')
+            if isinstance(loop, BaseLoop):
+                for dataset in _plain_datasets(loop.dataloader.dataset):
+                    report = check_dataset(dataset, split)
+                    runner.logger.info('\n' + report)
+
+
+def check_dataset(dataset: CocoDataset | XMLDataset, split: str) -> str:
+    """Survey one data set, refuse what can't be meant, and return the report.
+
+    Args:
+        dataset (CocoDataset | XMLDataset): A data set that is loaded.
+        split (str): ``train``, ``val`` or ``test``.
+
+    Raises:
+        UserError: See `PreflightHook`.
+    """
+    result = survey(dataset)
+    key = f'{split}_dataloader.dataset'
+    is_coco = isinstance(dataset, CocoDataset)
+    _check_classes(result, f'{key}.metainfo.classes', strict=is_coco)
+    if split == 'train' and not result.num_boxes:
+        raise UserError(
+            f'{key}: nothing to train on: {result.source} has no box of the classes '
+            f'{_names(result.classes)}.\n{result.screen(split, "")}'
+        )
+    for paths, trouble in (
+        (result.missing, 'images are missing'),
+        (result.unreadable, 'images are broken or not of the size annotated'),
+    ):
+        if paths:
+            raise UserError(
+                f'{key}: {len(paths)} of {result.num_used} {trouble}: '
+                f'{first_of(paths)}. Check data_root and data_prefix'
+            )
+    return result.screen(split, _notes(dataset, split))
+
+
+def _notes(dataset: CocoDataset | XMLDataset, split: str) -> str:
+    """Say where boxes that the report calls left out are not, outside our control."""
+    if isinstance(dataset, CocoDataset) and split != 'train':
+        return ' (CocoMetric counts those of its ann_file all the same)'
+    if isinstance(dataset, XMLDataset) and not isinstance(dataset, VocXmlDataset):
+        return " (by type='VocXmlDataset'; mmdet's own XMLDataset keeps some)"
+    return ''
+
+
+def _check_classes(result: Survey, key: str, strict: bool) -> None:
+    """Refuse a class that the file does not know.
+
+    A COCO file lists its categories; VOC files show only those that occur, so there
+    a class may be absent, unless names that nobody asked for occur in its stead.
+    """
+    absent = [name for name in result.classes if name not in result.categories]
+    if not absent or not (strict or result.unknown):
+        return
+    if len(absent) == len(result.classes) and len(absent) > 1:
+        raise UserError(
+            f'{key}: none of the {len(absent)} classes ({_names(absent)}) is in '
+            f'{result.source}. It has {_names(result.categories)}. Set '
+            'metainfo=dict(classes=(...)) in the data set'
+        )
+    near = did_you_mean(absent[0], result.categories)
+    raise UserError(
+        f'{key}: {absent[0]!r} is not a category of {result.source}.{near} '
+        f'It has {_names(result.categories)}'
+    )
+
+
+def _names(names) -> str:
+    shown = ', '.join(repr(name) for name in list(names)[:10])
+    return shown + (', ...' if len(names) > 10 else '') if names else 'none'
+
+
+def _plain_datasets(dataset) -> Iterator[CocoDataset | XMLDataset]:
+    """Yield the data sets inside any wrappers (repeated, concatenated, balanced)."""
+    if isinstance(dataset, CocoDataset | XMLDataset):
+        yield dataset
+    for inner in [*getattr(dataset, 'datasets', ()), getattr(dataset, 'dataset', None)]:
+        if inner is not None:
+            yield from _plain_datasets(inner)
+
+
+def _check_channels(model) -> None:
+    """Refuse a neck made for other channels than the backbone says it gives."""
+    given = getattr(getattr(model, 'backbone', None), 'out_channels', None)
+    expected = getattr(getattr(model, 'neck', None), 'in_channels', None)
+    if isinstance(given, list) and isinstance(expected, list) and given != expected:
+        raise UserError(
+            f'model.neck.in_channels is {expected}, but the backbone '
+            f'{model.backbone.name} gives {given} at {model.backbone.out_nodes}'
+        )
+
+
+def explain_data_error(config: Config) -> None:
+    """Look for what made a run stop while its data sets were being built.
+
+    mmdet's readers stop at a broken annotation file with an error that doesn't name
+    it; this reads the files again and names the first that is broken.
+
+    Args:
+        config (Config): The config of the run.
+
+    Raises:
+        UserError: If an annotation file that the config names is missing or broken.
+    """
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    for split in ('train', 'val', 'test'):
+        loader = config.get(f'{split}_dataloader') or {}
+        for dataset in _plain_configs(loader.get('dataset') or {}):
+            _read_again(dataset)
+
+
+def _plain_configs(dataset: dict) -> Iterator[dict]:
+    inner = [*dataset.get('datasets', ()), dataset.get('dataset')]
+    inner = [config for config in inner if config]
+    for config in inner:
+        yield from _plain_configs(config)
+    if not inner and dataset.get('ann_file'):
+        yield dataset
+
+
+def _read_again(dataset: dict) -> None:
+    kind = DATASETS.get(dataset['type'])
+    root = dataset.get('data_root') or ''
+    path = os.path.join(root, dataset['ann_file'])
+    if isinstance(kind, type) and issubclass(kind, CocoDataset):
+        read_coco(path)
+    elif isinstance(kind, type) and issubclass(kind, XMLDataset):
+        inside = (dataset.get('data_prefix') or {}).get('sub_data_root', '')
+        folder = os.path.join(root, inside, dataset.get('ann_subdir', 'Annotations'))
+        for name in read_names(path):
+            read_voc(os.path.join(folder, f'{name}.xml'))

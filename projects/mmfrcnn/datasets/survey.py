@@ -1,0 +1,145 @@
+"""What a data set really holds: counts, and by name whatever is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmdet.datasets import CocoDataset, XMLDataset
+from PIL import Image, UnidentifiedImageError
+
+from mmfrcnn.datasets.annotations import (
+    UNKNOWN_CLASS,
+    Picture,
+    read_coco,
+    read_names,
+    read_voc,
+    why_left_out,
+)
+
+NUM_NAMED = 5
+"""Names shown of each kind of trouble; the rest is counted."""
+NUM_CLASSES = 20
+"""Classes shown with their boxes, the most frequent first."""
+ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
+
+
+@dataclass
+class Survey:
+    """One split of a data set, as its annotation file and its folder have it."""
+
+    source: str
+    classes: Sequence[str]
+    categories: list[str]  # the names that the annotation file knows
+    num_images: int = 0
+    num_used: int = 0
+    num_empty: int = 0  # images without a usable object
+    num_ignored: int = 0  # crowd or difficult
+    num_boxes: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    unknown: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def count(self, picture: Picture, min_side: float) -> None:
+        """Add one image of the annotation file."""
+        self.num_images += 1
+        usable = 0
+        for found in picture.objects:
+            reason = why_left_out(found, picture, self.classes, min_side)
+            if reason == UNKNOWN_CLASS:
+                self.unknown[found.class_name] += 1
+            if reason:
+                self.left_out[reason].append(found.title)
+            elif found.ignored:
+                self.num_ignored += 1
+            else:
+                usable += 1
+                self.num_boxes[found.class_name] += 1
+        self.num_empty += usable == 0
+
+    def screen(self, split: str, notes: str) -> str:
+        """Return the report of one split, a few lines."""
+        ranked = sorted(self.classes, key=lambda name: -self.num_boxes[name])
+        boxes = ', '.join(f'{n} {self.num_boxes[n]}' for n in ranked[:NUM_CLASSES])
+        more = len(self.classes) - NUM_CLASSES
+        boxes += f', and {more} more classes' if more > 0 else ''
+        dropped = self.num_images - self.num_used
+        lines = [
+            f'{split} data: {self.source}',
+            f'  images   {self.num_images}, of them {self.num_empty} without objects'
+            + (f'; {dropped} of all dropped by filter_cfg or indices' * (dropped > 0)),
+            f'  boxes    {self.num_boxes.total()}: {boxes}',
+        ]
+        if self.num_ignored:
+            lines.append(f'  ignored  {self.num_ignored} marked crowd or difficult')
+        for reason, titles in sorted(self.left_out.items()):
+            if reason == UNKNOWN_CLASS:
+                titles = [f'{name} {n}' for name, n in self.unknown.most_common()]
+            number = len(self.left_out[reason])
+            lines.append(f'  left out {number} {reason}{notes}: {first_of(titles)}')
+        return '\n'.join(lines)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Join the first few names, and count the rest."""
+    rest = len(names) - NUM_NAMED
+    return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
+
+
+def survey(dataset: CocoDataset | XMLDataset) -> Survey:
+    """Read a data set's annotation file anew and check the files of its images.
+
+    Args:
+        dataset (CocoDataset | XMLDataset): A data set that is loaded.
+
+    Raises:
+        UserError: If an annotation file is broken.
+    """
+    classes = dataset.metainfo['classes']
+    if isinstance(dataset, CocoDataset):
+        categories, pictures = read_coco(dataset.ann_file)
+        min_side = 1.0  # mmdet passes over narrower boxes in this format
+    else:
+        pictures = [read_voc(path) for path in _xml_paths(dataset)]
+        found = (thing.class_name for picture in pictures for thing in picture.objects)
+        categories, min_side = sorted(set(found)), 0.0
+    result = Survey(dataset.ann_file, classes, categories, num_used=len(dataset))
+    for picture in pictures:
+        result.count(picture, min_side)
+    if dataset.backend_args is None:  # else the images are not on a disk
+        for info in _infos(dataset):
+            _check_image(info, result)
+    return result
+
+
+def _xml_paths(dataset: XMLDataset) -> list[Path]:
+    folder = Path(dataset.sub_data_root) / dataset.ann_subdir
+    return [folder / f'{name}.xml' for name in read_names(dataset.ann_file)]
+
+
+def _infos(dataset: CocoDataset | XMLDataset) -> Iterator[dict]:
+    return (dataset.get_data_info(index) for index in range(len(dataset)))
+
+
+def _check_image(info: dict, result: Survey) -> None:
+    """Note an image that is missing, unreadable or not of the size annotated."""
+    path = info['img_path']
+    try:
+        with Image.open(path) as image:  # reads the header alone
+            width, height = image.size
+            if image.getexif().get(ORIENTATION, 1) >= 5:
+                width, height = height, width
+    except FileNotFoundError:
+        result.missing.append(path)
+        return
+    except (UnidentifiedImageError, OSError) as error:
+        result.unreadable.append(f'{path} ({error})')
+        return
+    if (width, height) != (info['width'], info['height']):
+        result.unreadable.append(
+            f'{path} (image id {info["img_id"]}: {width}x{height} pixels, '
+            f'annotated as {info["width"]}x{info["height"]})'
+        )

@@ -1,0 +1,100 @@
+"""Pascal VOC XML: coordinates, what is left out, and broken files."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from mmdet.datasets import XMLDataset
+
+import mmfrcnn  # noqa: F401
+from mmfrcnn.datasets import VocXmlDataset
+from mmfrcnn.errors import UserError
+
+BLOOD_CELLS = {'classes': ('RBC', 'WBC', 'Platelets')}
+
+
+def test_leaves_out_by_name_and_keeps_fractions(make_voc):
+    objects = [
+        ('Cat', 1, 1, 40, 30),
+        ('Dog', 2.5, 3, 9.25, 8),
+        ('Cat', 7, 7, 7, 7),
+        ('Dog', 41, 1, 60, 20),
+        ('cow', 1, 1, 9, 9),
+        ('Cat', 'nan', 1, 9, 9),
+    ]
+    dataset = VocXmlDataset(**make_voc(objects))
+    boxes = [thing['bbox'] for thing in dataset[0]['instances']]
+    assert boxes == [[0, 0, 39, 29], [1.5, 2, 8.25, 7]]
+    titles = [found.title for found, _ in dataset.left_out]
+    assert titles == [
+        'a: object 3, Cat (7, 7, 7, 7)',
+        'a: object 4, Dog (41, 1, 60, 20)',
+        'a: object 5, cow (1, 1, 9, 9)',
+        'a: object 6, Cat (nan, 1, 9, 9)',
+    ]
+
+
+def test_equals_mmdets_reader_on_real_data_but_for_two_boxes(real_data):
+    config = {
+        'data_root': str(real_data('bccd')),
+        'ann_file': 'ImageSets/Main/trainval.txt',
+        'data_prefix': {'sub_data_root': ''},
+        'metainfo': BLOOD_CELLS,
+        'pipeline': [],
+    }
+    ours, theirs = VocXmlDataset(**config), XMLDataset(**config)
+    assert len(ours) == len(theirs) == 292
+    for index in range(292):
+        mine, other = ours.get_data_info(index), theirs.get_data_info(index)
+        usable = [
+            thing for thing in other['instances'] if thing['bbox'][0] < thing['bbox'][2]
+        ]
+        assert mine['instances'] == usable
+        assert mine['img_path'] == other['img_path']
+    names = [found.title.split(':')[0] for found, _ in ours.left_out]
+    assert names == ['BloodImage_00338', 'BloodImage_00343']
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('</annotation>', '', 'broken XML'),
+        ('<width>40</width>', '', 'the image has no <size/width>'),
+        ('<xmin>1</xmin>', '', 'object 1 has no <bndbox/xmin>'),
+        ('<xmin>1</xmin>', '<xmin>a</xmin>', "<bndbox/xmin> is 'a', no number"),
+        ('<name>Cat</name>', '', 'object 1 has no <name>'),
+    ],
+)
+def test_a_broken_file_is_named(make_voc, tmp_path, old, new, message):
+    config = make_voc()
+    path = tmp_path / 'Annotations' / 'a.xml'
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError) as caught:
+        VocXmlDataset(**config)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+def test_missing_files_and_classes_are_named(make_voc, tmp_path):
+    config = make_voc()
+    with pytest.raises(UserError, match='metainfo'):
+        VocXmlDataset(**(config | {'metainfo': None}))
+    (tmp_path / 'Annotations' / 'a.xml').unlink()
+    with pytest.raises(UserError, match=r'a\.xml: no such annotation file'):
+        VocXmlDataset(**config)
+    with pytest.raises(UserError, match=r'other\.txt: no such list'):
+        VocXmlDataset(**(config | {'ann_file': 'other.txt'}))
+
+
+def test_difficult_objects_are_ignored_and_other_image_types_found(make_voc, tmp_path):
+    config = make_voc()
+    path = tmp_path / 'Annotations' / 'a.xml'
+    tree = ElementTree.parse(path)
+    ElementTree.SubElement(tree.find('object'), 'difficult').text = '1'
+    tree.write(path)
+    image = tmp_path / 'JPEGImages' / 'a.jpg'
+    image.rename(image.with_suffix('.png'))
+    info = VocXmlDataset(**config).get_data_info(0)
+    assert info['instances'][0]['ignore_flag'] == 1
+    assert info['img_path'].endswith('a.png')
