@@ -12,7 +12,6 @@ import torchvision
 from mmdet.registry import MODELS
 from torch import nn
 
-import mmfrcnn  # noqa: F401
 from mmfrcnn.backbones import TorchvisionBackbone
 from mmfrcnn.datasets.preflight import _check_channels
 from mmfrcnn.errors import UserError

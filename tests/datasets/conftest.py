@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmfrcnn  # noqa: F401  (before mmdet)
+
+# isort: split
 import json
 from pathlib import Path
 

@@ -11,7 +11,6 @@ from mmdet.evaluation import CocoMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-import mmfrcnn  # noqa: F401
 from mmfrcnn.datasets import VocXmlDataset
 
 BLOOD_CELLS = ('RBC', 'WBC', 'Platelets')

@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from PIL import Image
 
-import mmfrcnn  # noqa: F401
 from mmfrcnn.datasets import VocXmlDataset, check_dataset, explain_data_error
 from mmfrcnn.datasets.preflight import _plain_datasets
 from mmfrcnn.errors import UserError

@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 import pytest
 from mmdet.datasets import XMLDataset
 
-import mmfrcnn  # noqa: F401
 from mmfrcnn.datasets import VocXmlDataset
 from mmfrcnn.errors import UserError
 
