@@ -14,6 +14,15 @@ compat.install()
 
 
 # Importing them registers them; they import mmdet, so only now.
-from mmfrcnn import matching, roi, rpn, shapes  # noqa: E402
+from mmfrcnn import backbones, datasets, matching, roi, rpn, shapes  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'matching', 'roi', 'rpn', 'shapes']
+__all__ = [
+    '__version__',
+    'backbones',
+    'compat',
+    'datasets',
+    'matching',
+    'roi',
+    'rpn',
+    'shapes',
+]

@@ -13,3 +13,8 @@ from mmfrcnn.compat import extension
 def install() -> None:
     """Mend the installed mm stack; calling it again changes nothing."""
     extension.install()
+    # They import mmengine, which the doctor must be able to do without.
+    from mmfrcnn.compat import checkpoint, packages
+
+    packages.install()
+    checkpoint.install()

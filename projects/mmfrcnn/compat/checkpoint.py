@@ -1,0 +1,108 @@
+"""Checkpoints of mmengine under torch's weights-only loading.
+
+Since torch 2.6 `torch.load` unpickles nothing but tensors and plain containers, and
+mmengine's own checkpoints hold a little more: its log histories, as numpy arrays. These
+few classes are allowed by name, and none of them runs code from the file. There is no
+other way in: a checkpoint that asks for anything else is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmfrcnn.errors import UserError
+
+# Element types of the arrays and scalars that logs and metadata hold.
+_ELEMENTS = (bool, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64)
+
+
+def history_method(owner: Any, name: str) -> Any:
+    """Stand for ``getattr`` in a file: mmengine pickles the methods of its histories so.
+
+    Raises:
+        pickle.UnpicklingError: If it is asked for anything but these four.
+    """
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(owner, name)
+    raise pickle.UnpicklingError('GLOBAL builtins.getattr of something else')
+
+
+def allowed_globals() -> list[Any]:
+    """Return what a checkpoint may name beyond torch's own list.
+
+    Returns:
+        list: Classes and functions, or pairs of one and the name it has in files. numpy
+        moved its two constructors in version 2.0; files may have either name.
+    """
+    constructors = []
+    for function in (
+        np._core.multiarray._reconstruct,
+        np._core.multiarray.scalar,
+    ):
+        for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+            constructors.append((function, f'{module}.{function.__name__}'))
+    element_types = [type(np.dtype(element)) for element in _ELEMENTS]
+    methods = (history_method, 'builtins.getattr')
+    return [HistoryBuffer, methods, np.ndarray, np.dtype, *element_types, *constructors]
+
+
+def install() -> None:
+    """Allow the list above, and turn mmengine's loading errors into one clear message."""
+    torch.serialization.add_safe_globals(allowed_globals())
+    load = CheckpointLoader.load_checkpoint.__func__
+    if not hasattr(load, '__wrapped__'):
+        CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
+
+
+def _with_clear_errors(load):
+    """Wrap ``CheckpointLoader.load_checkpoint``."""
+
+    @functools.wraps(load)
+    def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        try:
+            checkpoint = load(cls, filename, map_location, logger)
+        except FileNotFoundError:
+            raise UserError(f'no such checkpoint: {filename}') from None
+        except IsADirectoryError:
+            raise UserError(f'{filename} is a folder, not a checkpoint') from None
+        except (
+            pickle.UnpicklingError,
+            EOFError,
+            KeyError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise UserError(_refusal(filename, str(error))) from None
+        except RuntimeError as error:
+            if 'PytorchStreamReader' not in str(error):
+                raise
+            raise UserError(_refusal(filename, str(error))) from None
+        # mmengine's `Runner.resume` would execute this text, Python from the file.
+        if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
+            checkpoint['meta'].pop('config', None)
+        return checkpoint
+
+    return load_checkpoint
+
+
+def _refusal(filename: str, error: str) -> str:
+    """Say why a checkpoint was not loaded."""
+    name = re.search(r'GLOBAL (\S+)', error)
+    if name is None:
+        return (
+            f'{filename} is not a complete checkpoint: it was cut off while being '
+            'written, or is no checkpoint of torch. Use another'
+        )
+    return (
+        f'{filename} was not loaded: it asks to run {name[1]}, and checkpoints may hold '
+        'only tensors, numbers, texts and mmengine logs. If you trust the file, save '
+        "its weights alone, where it was made: torch.save(model.state_dict(), 'new.pth')"
+    )

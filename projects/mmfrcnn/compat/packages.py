@@ -1,0 +1,64 @@
+"""What mmengine asks of setuptools and Python that newer ones no longer have.
+
+mmengine looks packages up with ``pkg_resources``, which setuptools dropped in version 82
+(and which a Python 3.12 environment lacks from the start), and modules with
+``pkgutil.find_loader``, which Python dropped in version 3.14.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import pkgutil
+from pathlib import Path
+
+from mmengine.utils import package_utils
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package is installed, by distribution or by module name."""
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None
+    return True
+
+
+def package2module(package: str) -> str:
+    """Return the name of the first module of a distribution."""
+    text = importlib.metadata.distribution(package).read_text('top_level.txt')
+    if not text:
+        raise ValueError(f'can not infer the module name of {package}')
+    return text.split('\n')[0]
+
+
+def get_installed_path(package: str) -> str:
+    """Return the folder of an installed package."""
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            raise
+        if spec.origin is None:
+            raise RuntimeError(f'{package} is a namespace package') from None
+        return str(Path(spec.origin).parent)
+    folder = Path(str(distribution.locate_file(package)))
+    if folder.exists():
+        return str(folder)
+    return str(distribution.locate_file(package2module(package)))
+
+
+def install() -> None:
+    """Mend `mmengine` where `pkg_resources` or `pkgutil.find_loader` is missing."""
+    if importlib.util.find_spec('pkg_resources') is None:
+        import mmengine.utils
+
+        for function in (is_installed, package2module, get_installed_path):
+            setattr(package_utils, function.__name__, function)
+            if hasattr(mmengine.utils, function.__name__):
+                setattr(mmengine.utils, function.__name__, function)
+    if not hasattr(pkgutil, 'find_loader'):
+        # A spec stands for the loader: both uses only ask whether there is one.
+        pkgutil.find_loader = importlib.util.find_spec
