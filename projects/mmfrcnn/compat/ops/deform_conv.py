@@ -2,42 +2,33 @@
 
 Shapes: input (N, C, H, W), weight (O, C / groups, kh, kw), offset
 (N, deform_groups * kh * kw * 2, H', W') as (y, x) pairs, mask
-(N, deform_groups * kh * kw, H', W'), output (N, O, H', W'). The argument names are
-those of mmcv's compiled ops; its scratch buffers (columns, ones) stay untouched.
+(N, deform_groups * kh * kw, H', W'), output (N, O, H', W').
+The argument names are those of mmcv's compiled ops; the buffers that they pass for
+scratch space are not needed.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import torch
-import torchvision  # noqa: F401 -- its import registers torch.ops.torchvision
 from torch import Tensor
 
 from mmfrcnn.compat.ops.precision import at_least_float32
 
-
-class Geometry(NamedTuple):
-    """How the kernel moves, in the order torchvision's ops take it."""
-
-    stride_h: int
-    stride_w: int
-    pad_h: int
-    pad_w: int
-    dilation_h: int
-    dilation_w: int
-    groups: int
-    deform_groups: int
+Geometry = tuple[int, int, int, int, int, int, int, int]
 
 
-class Gradients(NamedTuple):
-    """Gradients with regard to the five inputs, in the order torchvision gives them."""
+def _v1_geometry(names: dict[str, Any]) -> Geometry:
+    """Return stride, padding, dilation (each y, x), groups and deform groups."""
+    keys = 'dH dW padH padW dilationH dilationW group deformable_group'
+    return tuple(names[key] for key in keys.split())
 
-    input: Tensor
-    weight: Tensor
-    offset: Tensor
-    mask: Tensor
-    bias: Tensor
+
+def _v2_geometry(names: dict[str, Any]) -> Geometry:
+    """Return the same from v2's names."""
+    keys = 'stride_h stride_w pad_h pad_w dilation_h dilation_w group deformable_group'
+    return tuple(names[key] for key in keys.split())
 
 
 def _forward(
@@ -48,9 +39,9 @@ def _forward(
     bias: Tensor | None,
     geometry: Geometry,
 ) -> Tensor:
-    """Return the convolution's output (N, O, H', W')."""
+    tensors = [at_least_float32(tensor) for tensor in (input, weight, offset)]
     return torch.ops.torchvision.deform_conv2d(
-        *_complete(input, weight, offset, mask, bias), *geometry, mask is not None
+        *tensors, *_mask_and_bias(tensors, mask, bias), *geometry, mask is not None
     )
 
 
@@ -62,31 +53,28 @@ def _backward(
     mask: Tensor | None,
     bias: Tensor | None,
     geometry: Geometry,
-) -> Gradients:
-    """Return the gradients with regard to every input."""
-    return Gradients(
-        *torch.ops.torchvision._deform_conv2d_backward(
-            at_least_float32(grad_output),
-            *_complete(input, weight, offset, mask, bias),
-            *geometry,
-            mask is not None,
-        )
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of input, weight, offset, mask and bias."""
+    tensors = [at_least_float32(tensor) for tensor in (input, weight, offset)]
+    return torch.ops.torchvision._deform_conv2d_backward(
+        at_least_float32(grad_output).to(tensors[0]).contiguous(),
+        *tensors,
+        *_mask_and_bias(tensors, mask, bias),
+        *geometry,
+        mask is not None,
     )
 
 
-def _complete(
-    input: Tensor,
-    weight: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    bias: Tensor | None,
-) -> tuple[Tensor, ...]:
-    """Return the tensors torchvision's ops take, with stand-ins for mask and bias."""
+def _mask_and_bias(
+    tensors: list[Tensor], mask: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return both, empty or zero where torchvision wants a tensor and there is none."""
+    input, weight, _ = tensors
     if mask is None:
-        mask = input.new_zeros((len(input), 1))
+        mask = input.new_zeros(len(input), 1)
     if bias is None:
         bias = input.new_zeros(len(weight))
-    return tuple(map(at_least_float32, (input, weight, offset, mask, bias)))
+    return at_least_float32(mask), at_least_float32(bias)
 
 
 def deform_conv_forward(
@@ -94,26 +82,11 @@ def deform_conv_forward(
     weight: Tensor,
     offset: Tensor,
     output: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    *,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    *buffers: Tensor,
+    **names: Any,
 ) -> None:
-    """Write the deformable convolution (v1, without bias) into ``output``."""
-    geometry = Geometry(
-        dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
-    )
-    output.copy_(_forward(input, weight, offset, None, None, geometry))
+    """Write the convolution (v1) into ``output``."""
+    output.copy_(_forward(input, weight, offset, None, None, _v1_geometry(names)))
 
 
 def deform_conv_backward_input(
@@ -123,27 +96,15 @@ def deform_conv_backward_input(
     grad_input: Tensor,
     grad_offset: Tensor,
     weight: Tensor,
-    columns: Tensor,
-    *,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
+    *buffers: Tensor,
+    **names: Any,
 ) -> None:
-    """Write the gradients of input and offset into their buffers."""
-    geometry = Geometry(
-        dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
+    """Write the gradients (v1) of input and offset into their buffers."""
+    grads = _backward(
+        grad_output, input, weight, offset, None, None, _v1_geometry(names)
     )
-    grads = _backward(grad_output, input, weight, offset, None, None, geometry)
-    grad_input.copy_(grads.input)
-    grad_offset.copy_(grads.offset)
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
 
 
 def deform_conv_backward_parameters(
@@ -151,30 +112,15 @@ def deform_conv_backward_parameters(
     offset: Tensor,
     grad_output: Tensor,
     grad_weight: Tensor,
-    columns: Tensor,
-    ones: Tensor,
-    *,
-    kW: int,
-    kH: int,
-    dW: int,
-    dH: int,
-    padW: int,
-    padH: int,
-    dilationW: int,
-    dilationH: int,
-    group: int,
-    deformable_group: int,
-    scale: float,
-    im2col_step: int,
+    *buffers: Tensor,
+    **names: Any,
 ) -> None:
-    """Add ``scale`` times the weight's gradient to ``grad_weight``."""
-    geometry = Geometry(
-        dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
+    """Add ``scale`` times the gradient (v1) of the weight to its buffer."""
+    # The weight's own values do not enter its gradient.
+    grads = _backward(
+        grad_output, input, grad_weight, offset, None, None, _v1_geometry(names)
     )
-    # The gradient does not depend on the weight's values, only on its shape.
-    weight = torch.zeros_like(grad_weight)
-    grads = _backward(grad_output, input, weight, offset, None, None, geometry)
-    grad_weight.add_(grads.weight.to(grad_weight.dtype), alpha=scale)
+    grad_weight.add_(grads[1].to(grad_weight.dtype), alpha=names['scale'])
 
 
 def modulated_deform_conv_forward(
@@ -186,32 +132,12 @@ def modulated_deform_conv_forward(
     mask: Tensor,
     output: Tensor,
     columns: Tensor,
-    *,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
-    with_bias: bool,
+    **names: Any,
 ) -> None:
-    """Write the modulated deformable convolution (v2) into ``output``."""
-    geometry = Geometry(
-        stride_h,
-        stride_w,
-        pad_h,
-        pad_w,
-        dilation_h,
-        dilation_w,
-        group,
-        deformable_group,
-    )
-    used_bias = bias if with_bias else None
-    output.copy_(_forward(input, weight, offset, mask, used_bias, geometry))
+    """Write the convolution (v2) into ``output``."""
+    given = bias if names['with_bias'] else None
+    geometry = _v2_geometry(names)
+    output.copy_(_forward(input, weight, offset, mask, given, geometry))
 
 
 def modulated_deform_conv_backward(
@@ -228,35 +154,13 @@ def modulated_deform_conv_backward(
     grad_offset: Tensor,
     grad_mask: Tensor,
     grad_output: Tensor,
-    *,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
-    with_bias: bool,
+    **names: Any,
 ) -> None:
-    """Write the gradients of all five inputs into their buffers."""
-    geometry = Geometry(
-        stride_h,
-        stride_w,
-        pad_h,
-        pad_w,
-        dilation_h,
-        dilation_w,
-        group,
-        deformable_group,
-    )
-    used_bias = bias if with_bias else None
-    grads = _backward(grad_output, input, weight, offset, mask, used_bias, geometry)
-    grad_input.copy_(grads.input)
-    grad_weight.copy_(grads.weight)
-    grad_offset.copy_(grads.offset)
-    grad_mask.copy_(grads.mask)
-    if with_bias:
-        grad_bias.copy_(grads.bias)
+    """Write the gradients (v2) into their buffers."""
+    given = bias if names['with_bias'] else None
+    geometry = _v2_geometry(names)
+    grads = _backward(grad_output, input, weight, offset, mask, given, geometry)
+    buffers = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
+    for buffer, grad in zip(buffers, grads, strict=True):
+        if buffer is not grad_bias or names['with_bias']:
+            buffer.copy_(grad)
