@@ -26,7 +26,7 @@ _ELEMENTS = (bool, np.uint8, np.int32, np.int64, np.float16, np.float32, np.floa
 
 
 def history_method(owner: Any, name: str) -> Any:
-    """Stand for ``getattr`` in a file: mmengine pickles the methods of its histories so.
+    """Stand for ``getattr`` in a file: mmengine so pickles its histories' methods.
 
     Raises:
         pickle.UnpicklingError: If it is asked for anything but these four.
@@ -56,7 +56,7 @@ def allowed_globals() -> list[Any]:
 
 
 def install() -> None:
-    """Allow the list above, and turn mmengine's loading errors into one clear message."""
+    """Allow the list above; make of mmengine's loading errors one clear message."""
     torch.serialization.add_safe_globals(allowed_globals())
     load = CheckpointLoader.load_checkpoint.__func__
     if not hasattr(load, '__wrapped__'):
@@ -102,7 +102,8 @@ def _refusal(filename: str, error: str) -> str:
             'written, or is no checkpoint of torch. Use another'
         )
     return (
-        f'{filename} was not loaded: it asks to run {name[1]}, and checkpoints may hold '
-        'only tensors, numbers, texts and mmengine logs. If you trust the file, save '
-        "its weights alone, where it was made: torch.save(model.state_dict(), 'new.pth')"
+        f'{filename} was not loaded: it asks to run {name[1]}, and checkpoints may '
+        'hold only tensors, numbers, texts and mmengine logs. If you trust the file, '
+        'save its weights alone, where it was made: '
+        "torch.save(model.state_dict(), 'new.pth')"
     )

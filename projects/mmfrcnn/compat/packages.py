@@ -1,7 +1,7 @@
 """What mmengine asks of setuptools and Python that newer ones no longer have.
 
-mmengine looks packages up with ``pkg_resources``, which setuptools dropped in version 82
-(and which a Python 3.12 environment lacks from the start), and modules with
+mmengine looks packages up with ``pkg_resources``, which setuptools dropped in version
+82 (and which a Python 3.12 environment lacks from the start), and modules with
 ``pkgutil.find_loader``, which Python dropped in version 3.14.
 """
 

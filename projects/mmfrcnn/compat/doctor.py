@@ -1,0 +1,408 @@
+"""Say on one screen what is fine here and, for what is not, the command that cures it.
+
+Only the standard library is imported, and every package is tried in a process of its
+own, so the doctor works where torch or the mm stack is missing, broken or crashes.
+
+Examples:
+    python tools/doctor.py
+    python tools/doctor.py --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PROJECTS = (
+    Path(__file__).resolve().parents[2]
+)  # what `import mmfrcnn` needs on its path
+PIP = f'{sys.executable} -m pip'
+PROBE_SECONDS = 180
+LEAST_FREE_GB = 3
+
+# Distributions that install under the same import name: only one can be there.
+PROVIDERS = {
+    'mmengine': ('mmengine', 'onedl-mmengine'),
+    'mmcv': ('mmcv-lite', 'mmcv', 'mmcv-full', 'onedl-mmcv'),
+    'mmdet': ('mmdet', 'onedl-mmdetection', 'onedl-mmdet'),
+}
+DEFAULTS = {
+    'mmengine': 'mmengine==0.10.7',
+    'mmcv': 'mmcv-lite==2.1.0',
+    'mmdet': 'mmdet==3.3.0',
+}
+
+# Folder and a file that a complete data set has, and the command that gets it.
+DATA = {
+    'data/coco': (
+        'annotations/instances_val2017.json',
+        'link COCO 2017, from https://cocodataset.org/#download: '
+        'mkdir -p data && ln -s /your/coco data/coco',
+    ),
+    'data/shapes': ('.', 'python tools/make_shapes.py (training makes it as well)'),
+    'data/bccd': (
+        'ImageSets/Main/trainval.txt',
+        'git clone https://github.com/Shenggan/BCCD_Dataset && '
+        'mkdir -p data && ln -s ../BCCD_Dataset/BCCD data/bccd',
+    ),
+}
+
+# Each prints one line of JSON. They run in processes of their own.
+PROBES = {
+    'torch': """
+import json, torch
+cuda = torch.cuda
+found = dict(version=torch.__version__, available=cuda.is_available())
+found['built_for'] = torch.version.cuda or torch.version.hip
+found['devices'] = [cuda.get_device_name(i) for i in range(cuda.device_count())]
+if found['available']:
+    (torch.ones(2, 2, device='cuda') @ torch.ones(2, 2, device='cuda')).sum().item()
+print(json.dumps(found))
+""",
+    'torchvision': """
+import json, torch, torchvision
+boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 8.], [20., 20., 30., 30.]])
+scores = torch.tensor([.9, .8, .7])
+devices = ['cpu'] + ['cuda'] * torch.cuda.is_available()
+for device in devices:
+    kept = torchvision.ops.nms(boxes.to(device), scores.to(device), .5)
+    assert kept.tolist() == [0, 2], f'nms keeps {kept.tolist()} on {device}'
+print(json.dumps(dict(version=torchvision.__version__, devices=devices)))
+""",
+    'opencv': """
+import json, cv2, numpy
+cv2.resize(numpy.zeros((4, 4, 3), numpy.uint8), (2, 2))
+print(json.dumps(dict(version=cv2.__version__)))
+""",
+    'numpy': 'import json, numpy; print(json.dumps(dict(version=numpy.__version__)))',
+    'pycocotools': 'from pycocotools import cocoeval, mask; print("{}")',
+    'mm packages': f"""
+import json, sys
+sys.path.append({str(PROJECTS)!r})
+import mmfrcnn, mmcv, mmdet, mmengine
+import mmdet.apis, mmdet.datasets, mmdet.engine, mmdet.evaluation, mmdet.models
+import mmdet.visualization, mmcv._ext
+found = dict((m.__name__, m.__version__) for m in (mmengine, mmcv, mmdet))
+print(json.dumps(dict(found, compiled=getattr(mmcv._ext, '__file__', None))))
+""",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        name (str): What was looked at.
+        state (str): 'fine', 'wrong' or 'note' (nothing wrong, but worth knowing).
+        says (str): What was found.
+        cure (str): The command that mends or adds it, '' where there is no need.
+    """
+
+    name: str
+    state: str
+    says: str
+    cure: str = ''
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a probe printed, or the last line of its error."""
+
+    found: dict[str, Any]
+    error: str
+
+    @property
+    def missing(self) -> str:
+        """Name of the module that is not installed, or ''."""
+        return self.error.partition('No module named ')[2].strip('\'" ')
+
+
+def run_probe(name: str) -> Probe:
+    """Run one of `PROBES` in an interpreter of its own."""
+    command = [sys.executable, '-W', 'ignore', '-c', PROBES[name]]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PROBE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Probe({}, f'did not answer within {PROBE_SECONDS} s')
+    if done.returncode < 0:
+        return Probe({}, f'crashed with signal {-done.returncode}')
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f'exit code {done.returncode}']
+        return Probe({}, lines[-1])
+    return Probe(json.loads(done.stdout.strip().splitlines()[-1]), '')
+
+
+def installed(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version.
+
+    Example:
+        >>> numbers('2.10.1+cu128')
+        (2, 10, 1)
+        >>> numbers('2.2.0rc1')
+        (2, 2)
+    """
+    parts = version.partition('+')[0].split('.')
+    return tuple(int(part) for part in parts if part.isdecimal())
+
+
+def check_python() -> Finding:
+    """Python 3.10 or later."""
+    version = '.'.join(map(str, sys.version_info[:3]))
+    if sys.version_info < (3, 10):  # noqa: UP036 -- the doctor must say so itself
+        cure = 'python3.12 -m venv .venv && . .venv/bin/activate (any of 3.10 to 3.13)'
+        return Finding('Python', 'wrong', f'{version} is older than 3.10', cure)
+    if sys.version_info >= (3, 14):
+        return Finding('Python', 'note', f'{version}: 3.10 to 3.13 are the ones tried')
+    return Finding('Python', 'fine', f'{version} ({sys.executable})')
+
+
+def check_torch(torch: Probe) -> Finding:
+    """A torch that imports and is recent enough."""
+    if torch.error:
+        again = '' if torch.missing == 'torch' else '--force-reinstall '
+        cure = f'{PIP} install {again}torch torchvision'
+        return Finding('torch', 'wrong', torch.error, cure)
+    version = torch.found['version']
+    if numbers(version) < (2, 10):
+        cure = f"{PIP} install --upgrade 'torch>=2.10' torchvision"
+        return Finding('torch', 'wrong', f'{version} is older than 2.10', cure)
+    return Finding('torch', 'fine', version)
+
+
+def check_torchvision(torch: Probe, torchvision: Probe) -> Finding:
+    """A torchvision whose compiled operators run with this torch."""
+    if not torchvision.error:
+        found = torchvision.found
+        says = f'{found["version"]}, its nms runs on {" and ".join(found["devices"])}'
+        return Finding('torchvision', 'fine', says)
+    if torch.error:
+        return Finding('torchvision', 'note', 'not tried: torch comes first')
+    says = torchvision.error
+    if torchvision.missing != 'torchvision':
+        says = f'does not match torch {torch.found["version"]}: {says}'
+    cure = f'{PIP} install --force-reinstall torch torchvision'
+    return Finding('torchvision', 'wrong', says, cure)
+
+
+def nvidia_driver() -> str:
+    """Return the NVIDIA driver's version, or '' where there is none."""
+    if not shutil.which('nvidia-smi'):
+        return ''
+    query = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    return '' if done.returncode else done.stdout.partition('\n')[0].strip()
+
+
+def check_cuda(torch: Probe, driver: str) -> Finding:
+    """A GPU that torch can use, where the machine has one."""
+    if torch.error:
+        return Finding('CUDA', 'note', 'not tried: torch comes first')
+    built_for, devices = torch.found['built_for'], torch.found['devices']
+    if torch.found['available']:
+        says = f'{len(devices)} x {devices[0]}, torch built for {built_for}'
+        return Finding('CUDA', 'fine', says + (f', driver {driver}' if driver else ''))
+    if not driver:
+        return Finding('CUDA', 'note', 'no NVIDIA driver: everything runs on the CPU')
+    if not built_for:
+        says = f'driver {driver}, but this torch is built for the CPU alone'
+        cure = f'{PIP} install --force-reinstall torch torchvision'
+        return Finding('CUDA', 'wrong', says, cure)
+    says = f'driver {driver} does not serve torch built for CUDA {built_for}'
+    cure = (
+        f'{PIP} install --force-reinstall torch torchvision '
+        '--index-url https://download.pytorch.org/whl/cu126 (or update the driver)'
+    )
+    return Finding('CUDA', 'wrong', says, cure)
+
+
+def check_provider(module: str) -> Finding:
+    """Exactly one distribution provides mmengine, mmcv or mmdet."""
+    versions = {name: installed(name) for name in PROVIDERS[module]}
+    there = {name: version for name, version in versions.items() if version}
+    listed = ', '.join(f'{name} {version}' for name, version in there.items())
+    if len(there) > 1:
+        names = ' '.join(there)
+        cure = f'{PIP} uninstall -y {names} && {PIP} install {DEFAULTS[module]}'
+        return Finding(
+            module, 'wrong', f'installed over each other in one folder: {listed}', cure
+        )
+    if not there:
+        if importlib.util.find_spec(module):
+            return Finding(module, 'note', 'found on the path, not installed by pip')
+        cure = f'{PIP} install {DEFAULTS[module]}'
+        return Finding(module, 'wrong', 'not installed', cure)
+    name, version = next(iter(there.items()))
+    if name in ('mmcv', 'mmcv-lite') and not (2, 0) <= numbers(version) < (2, 2):
+        cure = f'{PIP} uninstall -y {name} && {PIP} install {DEFAULTS[module]}'
+        return Finding(module, 'wrong', f'{listed}: mmdet wants 2.0 or 2.1', cure)
+    return Finding(module, 'fine', listed)
+
+
+def check_stack(stack: Probe, providers: list[Finding], basics: bool) -> Finding:
+    """``import mmfrcnn`` makes all of mmdet import."""
+    if not stack.error:
+        compiled = stack.found['compiled']
+        says = (
+            f'compiled, {compiled}' if compiled else 'served by torch and torchvision'
+        )
+        return Finding('import mmdet', 'fine', f"works; mmcv's operators {says}")
+    if not basics or any(finding.state == 'wrong' for finding in providers):
+        return Finding(
+            'import mmdet', 'note', 'not possible before the above is mended'
+        )
+    if stack.missing and '.' not in stack.missing:
+        cure = f'{PIP} install {stack.missing}'
+        return Finding('import mmdet', 'wrong', stack.error, cure)
+    there = [name for name in PROVIDERS['mmcv'] if installed(name)]
+    if '_ext' in stack.error and there:
+        says = f"{there[0]}'s compiled part does not match torch: {stack.error}"
+        cure = f'{PIP} uninstall -y {there[0]} && {PIP} install {DEFAULTS["mmcv"]}'
+        return Finding('import mmdet', 'wrong', says, cure)
+    wanted = ' '.join(DEFAULTS.values())
+    cure = f'{PIP} install --force-reinstall --no-deps {wanted}'
+    return Finding('import mmdet', 'wrong', stack.error, cure)
+
+
+def check_opencv(opencv: Probe) -> Finding:
+    """An OpenCV that imports: the usual build needs libGL, which servers lack."""
+    builds = ['opencv-python', 'opencv-contrib-python', 'opencv-python-headless']
+    there = [name for name in builds if installed(name)]
+    if not opencv.error:
+        listed = ', '.join(there) or 'not installed by pip'
+        return Finding('opencv', 'fine', f'{opencv.found["version"]} ({listed})')
+    cure = f'{PIP} install --force-reinstall --no-deps opencv-python-headless'
+    if there:
+        cure = f'{PIP} uninstall -y {" ".join(there)} && {cure}'
+    return Finding('opencv', 'wrong', opencv.error, cure)
+
+
+def check_package(name: str, probe: Probe, least: str) -> Finding:
+    """A package that imports, runs and is not older than ``least``."""
+    version = probe.found.get('version') or installed(name) or 'version unknown'
+    if probe.error:
+        again = '' if probe.missing == name else '--force-reinstall --no-cache-dir '
+        cure = f"{PIP} install {again}'{name}>={least}'"
+        return Finding(name, 'wrong', probe.error, cure)
+    if numbers(version) and numbers(version) < numbers(least):
+        cure = f"{PIP} install --upgrade '{name}>={least}'"
+        return Finding(name, 'wrong', f'{version} is older than {least}', cure)
+    return Finding(name, 'fine', version)
+
+
+def check_setuptools() -> Finding:
+    """Any setuptools or none: mmengine's use of ``pkg_resources`` is mended."""
+    version = installed('setuptools')
+    if importlib.util.find_spec('pkg_resources'):
+        return Finding('setuptools', 'fine', f'{version}')
+    says = (
+        f'{version or "none"}, without pkg_resources: mmfrcnn mends mmengine for that'
+    )
+    return Finding('setuptools', 'fine', says)
+
+
+def check_disk(folder: Path) -> Finding:
+    """Room for checkpoints."""
+    free = shutil.disk_usage(folder).free / 1e9
+    says = f'{free:.1f} GB free in {folder}'
+    if free < LEAST_FREE_GB:
+        cure = f'du -xh --max-depth=2 {folder} | sort -h | tail -20 (and delete)'
+        return Finding('disk', 'wrong', f'{says}: a training writes more', cure)
+    return Finding('disk', 'fine', says)
+
+
+def check_data(folder: Path) -> Iterator[Finding]:
+    """The data sets of the configs; their absence is not an error."""
+    for name, (file, cure) in DATA.items():
+        if (folder / name / file).exists():
+            yield Finding(name, 'fine', 'there')
+        elif (folder / name).exists():
+            yield Finding(name, 'wrong', f'incomplete: it has no {file}', cure)
+        else:
+            yield Finding(name, 'note', 'not there', cure)
+
+
+def examine(folder: Path, probe: Callable[[str], Probe] = run_probe) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        folder (Path): The folder that holds, or would hold, ``data/``.
+        probe (Callable): Runs a probe by name; two run at a time.
+
+    Returns:
+        list[Finding]: One for each line of the report.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        running = {name: pool.submit(probe, name) for name in PROBES}
+        probes = {name: run.result() for name, run in running.items()}
+    torch, torchvision = probes['torch'], probes['torchvision']
+    providers = [check_provider(module) for module in PROVIDERS]
+    others = [
+        check_opencv(probes['opencv']),
+        check_package('numpy', probes['numpy'], '2.0'),
+        check_package('pycocotools', probes['pycocotools'], '2.0.8'),
+    ]
+    first = [check_torch(torch), check_torchvision(torch, torchvision), *others]
+    basics = all(finding.state == 'fine' for finding in first)
+    return [
+        check_python(),
+        *first[:2],
+        check_cuda(torch, nvidia_driver()),
+        *others,
+        *providers,
+        check_stack(probes['mm packages'], providers, basics),
+        check_setuptools(),
+        check_disk(folder),
+        *check_data(folder),
+    ]
+
+
+def report(findings: list[Finding]) -> str:
+    """Return the report as text."""
+    signs = {'fine': 'ok   ', 'wrong': 'WRONG', 'note': '-    '}
+    lines = []
+    for finding in findings:
+        lines.append(f'{signs[finding.state]} {finding.name:<13} {finding.says}')
+        if finding.cure:
+            lines.append(f'{"":>20}-> {finding.cure}')
+    wrong = sum(finding.state == 'wrong' for finding in findings)
+    lines.append(f'{wrong} wrong; see -> for the cure' if wrong else 'all fine')
+    return '\n'.join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the report; 0 when all is fine, 1 when something is wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    args = parser.parse_args(arguments)
+    findings = examine(Path.cwd())
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print(report(findings))
+    return int(any(finding.state == 'wrong' for finding in findings))
