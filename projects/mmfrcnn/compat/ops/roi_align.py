@@ -121,8 +121,8 @@ def _sample_points(
             if count <= 0:
                 count = max(0, int((extent / cells).ceil()))
             length = extent / cells
-            origin = begin + torch.arange(cells, device=rois.device) * length
-            step = torch.arange(count, device=rois.device) + 0.5
+            origin = begin + torch.arange(cells).to(rois) * length
+            step = torch.arange(count).to(rois) + 0.5
             axes.append(origin[:, None] + step * length / max(count, 1))
         yield int(roi[0]), *axes
 
