@@ -10,6 +10,9 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook'),
 )
 
+# Looks at the data before anything runs: counts it, names what is wrong with it.
+custom_hooks = [dict(type='PreflightHook')]
+
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
