@@ -9,9 +9,10 @@ other way in: a checkpoint that asks for anything else is refused.
 from __future__ import annotations
 
 import functools
+import importlib
 import pickle
 import re
-import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,16 +44,23 @@ def allowed_globals() -> list[Any]:
         list: Classes and functions, or pairs of one and the name it has in files. numpy
         moved its two constructors in version 2.0; files may have either name.
     """
-    constructors = []
-    for function in (
-        np._core.multiarray._reconstruct,
-        np._core.multiarray.scalar,
-    ):
-        for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-            constructors.append((function, f'{module}.{function.__name__}'))
+    module = importlib.import_module('numpy._core.multiarray')
+    constructors = [
+        (getattr(module, name), f'numpy.{core}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for core in ('core', '_core')
+    ]
     element_types = [type(np.dtype(element)) for element in _ELEMENTS]
     methods = (history_method, 'builtins.getattr')
-    return [HistoryBuffer, methods, np.ndarray, np.dtype, *element_types, *constructors]
+    return [
+        HistoryBuffer,
+        methods,
+        bytes,  # of an empty array
+        np.ndarray,
+        np.dtype,
+        *element_types,
+        *constructors,
+    ]
 
 
 def install() -> None:
@@ -74,15 +82,8 @@ def _with_clear_errors(load):
             raise UserError(f'no such checkpoint: {filename}') from None
         except IsADirectoryError:
             raise UserError(f'{filename} is a folder, not a checkpoint') from None
-        except (
-            pickle.UnpicklingError,
-            EOFError,
-            KeyError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise UserError(_refusal(filename, str(error))) from None
-        except RuntimeError as error:
-            if 'PytorchStreamReader' not in str(error):
+        except Exception as error:
+            if not _file_is_at_fault(filename, error):
                 raise
             raise UserError(_refusal(filename, str(error))) from None
         # mmengine's `Runner.resume` would execute this text, Python from the file.
@@ -93,17 +94,30 @@ def _with_clear_errors(load):
     return load_checkpoint
 
 
+def _file_is_at_fault(filename: str, error: Exception) -> bool:
+    """Tell a bad file from a missing device, memory, connection or package.
+
+    What a damaged pickle raises can be any exception.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        return True
+    on_disk = Path(filename).expanduser().is_file()
+    of_the_machine = isinstance(error, (MemoryError, OSError)) or 'CUDA' in str(error)
+    return on_disk and not of_the_machine
+
+
 def _refusal(filename: str, error: str) -> str:
     """Say why a checkpoint was not loaded."""
-    name = re.search(r'GLOBAL (\S+)', error)
+    name = re.search(r"GLOBAL (\S+)|got <class '(\w+\.[\w.]+)'>", error)
     if name is None:
         return (
             f'{filename} is not a complete checkpoint: it was cut off while being '
             'written, or is no checkpoint of torch. Use another'
         )
     return (
-        f'{filename} was not loaded: it asks to run {name[1]}, and checkpoints may '
-        'hold only tensors, numbers, texts and mmengine logs. If you trust the file, '
+        f'{filename} was not loaded: it asks for {name[1] or name[2]}, and '
+        'checkpoints may hold only tensors, numbers, texts and mmengine logs. '
+        'If you trust the file, '
         'save its weights alone, where it was made: '
         "torch.save(model.state_dict(), 'new.pth')"
     )

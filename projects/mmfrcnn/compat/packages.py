@@ -61,4 +61,4 @@ def install() -> None:
                 setattr(mmengine.utils, function.__name__, function)
     if not hasattr(pkgutil, 'find_loader'):
         # A spec stands for the loader: both uses only ask whether there is one.
-        pkgutil.find_loader = importlib.util.find_spec
+        vars(pkgutil)['find_loader'] = importlib.util.find_spec
