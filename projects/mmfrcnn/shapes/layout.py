@@ -88,7 +88,7 @@ def random_layout(rng: np.random.Generator) -> list[Layer]:
         list[Layer]: From back to front.
     """
     layers: list[Layer] = []
-    num_clutter = int(rng.integers(0, 7))
+    num_clutter = int(rng.integers(0, 5))
     num_objects = 0
     if rng.random() >= _EMPTY_SHARE:
         num_objects = min(1 + int(rng.poisson(4.0)), _MAX_OBJECTS)

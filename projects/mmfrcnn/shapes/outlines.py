@@ -16,14 +16,12 @@ CLASSES = (
     'ring',
     'square',
     'triangle',
-    'pentagon',
-    'hexagon',
     'star',
     'cross',
 )
 """Names of the object classes; COCO category ids are the index here plus one."""
 
-_CAN_BE_HOLLOW = ('square', 'triangle', 'pentagon', 'hexagon')
+_CAN_BE_HOLLOW = ('square', 'triangle')
 _SUBPIXEL_BITS = 4
 
 
@@ -32,9 +30,9 @@ def object_outline(
 ) -> list[np.ndarray]:
     """Draw the outline of one object in a random pose.
 
-    The shape is turned by any angle and stretched by up to a quarter along a random
-    axis. Squares, triangles, pentagons and hexagons are sometimes hollow; a circle
-    never is, for that is a ring.
+    The shape is turned by up to 30 degrees and stretched by up to a quarter along a
+    random axis. Squares and triangles are sometimes hollow; a circle never is, for that
+    is a ring.
 
     Args:
         name (str): One of :data:`CLASSES`.
@@ -49,9 +47,9 @@ def object_outline(
     loops = [loop]
     if name == 'ring':
         loops.append(loop * rng.uniform(0.45, 0.68))
-    elif name in _CAN_BE_HOLLOW and rng.random() < 0.2:
+    elif name in _CAN_BE_HOLLOW and rng.random() < 0.15:
         loops.append(loop * rng.uniform(0.5, 0.7))
-    return _place(loops, rng, stretch=1.25, centre=centre, size=size)
+    return _place(loops, rng, turn=np.pi / 6, stretch=1.25, centre=centre, size=size)
 
 
 def clutter_outline(
@@ -69,7 +67,7 @@ def clutter_outline(
     """
     kinds = (_bar, _wire, _blob, _crescent, _half_disc)
     loop = kinds[rng.integers(len(kinds))](rng)
-    return _place([loop], rng, stretch=1.0, centre=centre, size=size)
+    return _place([loop], rng, turn=np.pi, stretch=1.0, centre=centre, size=size)
 
 
 def fill(loops: list[np.ndarray], width: int, height: int) -> np.ndarray:
@@ -118,16 +116,19 @@ def _place(
     loops: list[np.ndarray],
     rng: np.random.Generator,
     *,
+    turn: float,
     stretch: float,
     centre: np.ndarray,
     size: float,
 ) -> list[np.ndarray]:
-    """Stretch, rotate, scale to ``size`` and move to ``centre``."""
+    """Stretch, turn by up to ``turn``, scale to ``size`` and move to ``centre``."""
     ratio = stretch ** rng.uniform(-0.5, 0.5)
+    axis = rng.uniform(0, 2 * np.pi)
     pose = (
-        _rotation(rng.uniform(0, 2 * np.pi))
+        _rotation(rng.uniform(-turn, turn))
+        @ _rotation(axis)
         @ np.diag([ratio, 1 / ratio])
-        @ _rotation(rng.uniform(0, 2 * np.pi))
+        @ _rotation(-axis)
     )
     loops = [loop @ pose.T for loop in loops]
     low, high = loops[0].min(0), loops[0].max(0)
@@ -161,8 +162,6 @@ _UNIT_LOOPS: dict[str, Callable[[], np.ndarray]] = {
     'ring': lambda: _regular(64),
     'square': lambda: _regular(4),
     'triangle': lambda: _regular(3),
-    'pentagon': lambda: _regular(5),
-    'hexagon': lambda: _regular(6),
     'star': _star,
     'cross': _cross,
 }

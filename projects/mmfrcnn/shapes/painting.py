@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import cv2
 import numpy as np
 
 from . import outlines
 from .layout import HEIGHT, WIDTH, Layer
+
+TYPICAL_SHARE = 0.7
+"""Share of the objects of about the hue of their class; the others have any colour."""
+
+_HUE_SPREAD = 0.05  # standard deviation, of the whole circle
 
 
 def paint(layers: list[Layer], rng: np.random.Generator) -> np.ndarray:
@@ -22,12 +29,15 @@ def paint(layers: list[Layer], rng: np.random.Generator) -> np.ndarray:
     picture = _background(rng)
     for layer in layers:
         for loops in layer.parts:
-            _paint_part(picture, loops, rng)
+            _paint_part(picture, loops, layer.category, rng)
     return _photograph(picture, rng)
 
 
 def _paint_part(
-    picture: np.ndarray, loops: list[np.ndarray], rng: np.random.Generator
+    picture: np.ndarray,
+    loops: list[np.ndarray],
+    category: int | None,
+    rng: np.random.Generator,
 ) -> None:
     """Blend one filled outline into the picture (H, W, 3 float32), in place."""
     low = np.maximum(np.floor(loops[0].min(0)).astype(int) - 1, 0)
@@ -40,31 +50,41 @@ def _paint_part(
     coverage = outlines.fill(loops, width, height)[..., None] / np.float32(255)
 
     behind = patch.mean((0, 1))
-    surface = _surface(_contrasting_color(behind, rng), width, height, rng)
-    if rng.random() < 0.35:
+    surface = _surface(_contrasting_color(behind, category, rng), width, height, rng)
+    if rng.random() < 0.25:
         color = tuple(float(c) for c in rng.uniform(0, 255, 3))
         outlines.draw_border(surface, loops, color, int(rng.integers(2, 7)))
-    opacity = np.float32(rng.uniform(0.75, 1.0))
+    opacity = np.float32(rng.uniform(0.85, 1.0))
     patch += (surface - patch) * coverage * opacity
 
 
-def _contrasting_color(behind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _contrasting_color(
+    behind: np.ndarray, category: int | None, rng: np.random.Generator
+) -> np.ndarray:
     """A colour that differs from what is behind, sometimes only just."""
-    distance = rng.uniform(40, 160)
+    typical = category is not None and rng.random() < TYPICAL_SHARE
+    distance = rng.uniform(80, 200)
     for _ in range(20):
-        color = rng.uniform(0, 255, 3)
+        color = _typical_color(category, rng) if typical else rng.uniform(0, 255, 3)
         if np.linalg.norm(color - behind) >= distance:
             break
     return color
+
+
+def _typical_color(category: int, rng: np.random.Generator) -> np.ndarray:
+    """A colour about the hue of a class, BGR, (3,) in [0, 255]."""
+    hue = category / len(outlines.CLASSES) + rng.normal(0, _HUE_SPREAD)
+    red_green_blue = colorsys.hsv_to_rgb(
+        hue % 1, rng.uniform(0.5, 1), rng.uniform(0.4, 1)
+    )
+    return 255 * np.array(red_green_blue[::-1])
 
 
 def _surface(
     color: np.ndarray, width: int, height: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A plain, shaded, striped or mottled patch, (height, width, 3) float32."""
-    kind = rng.choice(
-        ('plain', 'shaded', 'striped', 'mottled'), p=(0.4, 0.3, 0.15, 0.15)
-    )
+    kind = rng.choice(('plain', 'shaded', 'striped', 'mottled'), p=(0.5, 0.3, 0.1, 0.1))
     if kind == 'plain':
         weight = np.zeros((height, width), np.float32)
     elif kind == 'shaded':
@@ -73,7 +93,7 @@ def _surface(
         weight = _stripes(width, height, rng)
     else:
         weight = _clouds(width, height, rng)
-    other = color + rng.uniform(-70, 70, 3)
+    other = color + rng.uniform(-50, 50, 3)
     return _blend(color, other, weight)
 
 
@@ -82,10 +102,10 @@ def _background(rng: np.random.Generator) -> np.ndarray:
     textures = (_clouds, _ramp, _stripes, _tiles)
     texture = textures[rng.integers(len(textures))]
     first = rng.uniform(20, 235, 3)
-    second = first + rng.uniform(-90, 90, 3)
+    second = first + rng.uniform(-45, 45, 3)
     picture = _blend(first, second, texture(WIDTH, HEIGHT, rng))
     grain = _clouds(WIDTH, HEIGHT, rng)[..., None] - np.float32(0.5)
-    return picture + grain * np.float32(rng.uniform(10, 70))
+    return picture + grain * np.float32(rng.uniform(5, 30))
 
 
 def _photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -95,7 +115,7 @@ def _photograph(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.3))
     noise = rng.standard_normal(picture.shape, np.float32)
-    picture = picture + noise * np.float32(rng.uniform(1, 12))
+    picture = picture + noise * np.float32(rng.uniform(1, 9))
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
 
 
