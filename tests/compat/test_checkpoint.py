@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import zipfile
 from collections import OrderedDict
@@ -15,10 +16,12 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmfrcnn import compat
 from mmfrcnn.errors import UserError
 
 
@@ -320,3 +323,20 @@ def test_missing_files_and_folders_are_named(tmp_path):
     for path in (tmp_path / 'absent.pth', tmp_path):
         with pytest.raises(UserError, match=str(path)):
             CheckpointLoader.load_checkpoint(str(path))
+
+
+def test_the_forks_fallback_is_closed(tmp_path, monkeypatch):
+    """The OneDL mmengine loads unsafely what does not load safely."""
+
+    def fall_back(file, map_location=None, weights_only=None):
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+    mark, path = tmp_path / 'executed', tmp_path / 'malicious.pth'
+    torch.save(dict(state_dict=Payload(os.system, f'touch {mark}')), path)
+    monkeypatch.setattr(
+        mmengine_checkpoint, '_safe_torch_load', fall_back, raising=False
+    )
+    compat.install()
+    with pytest.raises(pickle.UnpicklingError):
+        mmengine_checkpoint._safe_torch_load(str(path), map_location='cpu')
+    assert not mark.exists()

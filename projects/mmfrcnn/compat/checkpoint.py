@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmfrcnn.errors import UserError
@@ -66,9 +67,16 @@ def allowed_globals() -> list[Any]:
 def install() -> None:
     """Allow the list above; make of mmengine's loading errors one clear message."""
     torch.serialization.add_safe_globals(allowed_globals())
+    if hasattr(checkpoint, '_safe_torch_load'):
+        checkpoint._safe_torch_load = _load_weights_only
     load = CheckpointLoader.load_checkpoint.__func__
     if not hasattr(load, '__wrapped__'):
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
+
+
+def _load_weights_only(file, map_location=None, weights_only=None):
+    """Stand for the OneDL fork's loader, which falls back to unpickling everything."""
+    return torch.load(file, map_location=map_location, weights_only=True)
 
 
 def _with_clear_errors(load):
@@ -77,7 +85,7 @@ def _with_clear_errors(load):
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         try:
-            checkpoint = load(cls, filename, map_location, logger)
+            loaded = load(cls, filename, map_location, logger)
         except FileNotFoundError:
             raise UserError(f'no such checkpoint: {filename}') from None
         except IsADirectoryError:
@@ -87,9 +95,9 @@ def _with_clear_errors(load):
                 raise
             raise UserError(_refusal(filename, str(error))) from None
         # mmengine's `Runner.resume` would execute this text, Python from the file.
-        if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
-            checkpoint['meta'].pop('config', None)
-        return checkpoint
+        if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
+            loaded['meta'].pop('config', None)
+        return loaded
 
     return load_checkpoint
 
