@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/datasets/shapes_detection.py',
     '../_base_/default_runtime.py',
 ]
-max_iters = 1000
+max_iters = 1200
 
 model = dict(
     # Three stages of a ResNet-18 of half the width: the fourth learns last and slowest.
@@ -48,16 +48,14 @@ model = dict(
         rpn=dict(
             assigner=dict(pos_iou_thr=0.6, ignore_iof_thr=0.5), sampler=dict(num=64)
         ),
-        rpn_proposal=dict(nms_pre=500, max_per_img=300),
+        rpn_proposal=dict(nms_pre=400, max_per_img=250),
         rcnn=dict(assigner=dict(ignore_iof_thr=0.5), sampler=dict(num=128)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
 )
 
 train_dataloader = dict(batch_size=4)
-train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters
-)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -76,6 +74,7 @@ param_scheduler = [
         eta_min_ratio=0.005,
     ),
 ]
+custom_hooks = [dict(type='PreflightHook'), dict(type='ChannelsLastHook')]
 default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2),

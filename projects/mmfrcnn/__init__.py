@@ -14,7 +14,15 @@ compat.install()
 
 
 # Importing them registers them; they import mmdet, so only now.
-from mmfrcnn import backbones, datasets, matching, roi, rpn, shapes  # noqa: E402
+from mmfrcnn import (  # noqa: E402
+    backbones,
+    datasets,
+    matching,
+    roi,
+    rpn,
+    shapes,
+    training,
+)
 
 __all__ = [
     '__version__',
@@ -25,4 +33,5 @@ __all__ = [
     'roi',
     'rpn',
     'shapes',
+    'training',
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from . import outlines
 from .layout import HEIGHT, WIDTH, Layer
 
-TYPICAL_SHARE = 0.7
+TYPICAL_SHARE = 0.8
 """Share of the objects of about the hue of their class; the others have any colour."""
 
 _HUE_SPREAD = 0.05  # standard deviation, of the whole circle
