@@ -1,4 +1,4 @@
-# A small Faster R-CNN on drawn shapes, from random weights: the first try of a newcomer.
+# A small Faster R-CNN on drawn shapes, from random weights: for a first try, anywhere.
 #   python tools/train.py configs/shapes/faster-rcnn_r18_fpn_shapes.py
 _base_ = [
     '../_base_/models/faster-rcnn_r50_fpn.py',

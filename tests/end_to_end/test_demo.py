@@ -1,4 +1,4 @@
-"""The demo at a tiny budget: trained, evaluated and drawn, and quick the second time."""
+"""The demo at a tiny budget: trained, evaluated, drawn; and quick the second time."""
 
 from __future__ import annotations
 
