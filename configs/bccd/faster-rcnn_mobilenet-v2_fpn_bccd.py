@@ -56,7 +56,7 @@ param_scheduler = [
 ]
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(max_keep_ckpts=1),
+    checkpoint=dict(max_keep_ckpts=2),
 )
 log_processor = dict(window_size=10)
 randomness = dict(seed=0)

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/datasets/shapes_detection.py',
     '../_base_/default_runtime.py',
 ]
-max_iters = 1200
+max_iters = 1300
 
 model = dict(
     # Three stages of a ResNet-18 of half the width: the fourth learns last and slowest.

@@ -169,8 +169,8 @@ def test_train_test_predict_browse(checkout, repo_root):
     ]
     run(lines[0], checkout, QUICK_SHAPES)
     work_dir = checkout / 'work_dirs' / 'faster-rcnn_r18_fpn_shapes'
-    assert f'{work_dir.relative_to(checkout)}/iter_1200.pth' in lines[1]
-    (work_dir / 'iter_2.pth').rename(work_dir / 'iter_1200.pth')
+    assert f'{work_dir.relative_to(checkout)}/iter_1300.pth' in lines[1]
+    (work_dir / 'iter_2.pth').rename(work_dir / 'iter_1300.pth')
     assert 'bbox_mAP' in run(lines[1], checkout, QUICK_LOADERS)
     run(lines[2], checkout)
     predictions = json.loads((checkout / 'predictions/predictions.json').read_text())

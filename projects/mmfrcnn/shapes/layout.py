@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 320, 240
 MIN_SIZE, MAX_SIZE = 12, 160
 """Range of the longer side of every object's visible box, pixels."""
 
-MIN_VISIBLE = 0.4
+MIN_VISIBLE = 0.5
 """Share of an object's area that must show, inside the picture and unoccluded."""
 
 _MIN_SHORT_SIDE = 6
@@ -88,7 +88,7 @@ def random_layout(rng: np.random.Generator) -> list[Layer]:
         list[Layer]: From back to front.
     """
     layers: list[Layer] = []
-    num_clutter = int(rng.integers(0, 4))
+    num_clutter = int(rng.integers(0, 3))
     num_objects = 0
     if rng.random() >= _EMPTY_SHARE:
         num_objects = min(1 + int(rng.poisson(3.5)), _MAX_OBJECTS)

@@ -47,7 +47,7 @@ def object_outline(
     loops = [loop]
     if name == 'ring':
         loops.append(loop * rng.uniform(0.45, 0.68))
-    elif name in _CAN_BE_HOLLOW and rng.random() < 0.15:
+    elif name in _CAN_BE_HOLLOW and rng.random() < 0.1:
         loops.append(loop * rng.uniform(0.5, 0.7))
     return _place(loops, rng, turn=np.pi / 6, stretch=1.25, centre=centre, size=size)
 
@@ -55,7 +55,7 @@ def object_outline(
 def clutter_outline(
     rng: np.random.Generator, *, centre: np.ndarray, size: float
 ) -> list[np.ndarray]:
-    """Draw something that is no object: a bar, wire, blob, crescent or half disc.
+    """Draw something that is no object: a bar, a wire or a crescent.
 
     Args:
         rng (np.random.Generator): Source of the kind and the pose.
@@ -65,7 +65,7 @@ def clutter_outline(
     Returns:
         list[np.ndarray]: One loop.
     """
-    kinds = (_bar, _wire, _blob, _crescent, _half_disc)
+    kinds = (_bar, _wire, _crescent)
     loop = kinds[rng.integers(len(kinds))](rng)
     return _place([loop], rng, turn=np.pi, stretch=1.0, centre=centre, size=size)
 
@@ -183,26 +183,8 @@ def _wire(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([curve + normal, (curve - normal)[::-1]])
 
 
-def _blob(rng: np.random.Generator) -> np.ndarray:
-    """A smooth bean or pear, too lopsided to pass for a circle."""
-    angles = np.arange(48) * (2 * np.pi / 48)
-    phases = rng.uniform(0, 2 * np.pi, 3)
-    radius = 1 + sum(
-        amplitude * np.cos(k * angles + phase)
-        for k, amplitude, phase in zip(
-            (2, 3, 5), (0.35, 0.25, 0.1), phases, strict=True
-        )
-    )
-    return radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
 def _crescent(rng: np.random.Generator) -> np.ndarray:
     angles = np.linspace(-np.pi / 2, np.pi / 2, 24)
     thin = rng.uniform(0.2, 0.6)
     outer = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return np.concatenate([outer, (outer * [thin, 1])[::-1]])
-
-
-def _half_disc(rng: np.random.Generator) -> np.ndarray:
-    angles = np.linspace(0, rng.uniform(0.8, 1.1) * np.pi, 32)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
