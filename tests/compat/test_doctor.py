@@ -127,6 +127,15 @@ def test_a_healthy_machine_has_nothing_wrong(tmp_path, monkeypatch):
             "No module named 'shapely'",
             'install shapely',
         ),
+        (
+            dict(
+                versions={'mmcv-lite': None, 'onedl-mmcv': '2.3.6'},
+                mm_packages='AssertionError: MMCV==2.3.6 is used but incompatible.',
+            ),
+            'import mmdet',
+            'MMCV==2.3.6 is used but incompatible',
+            'mmdet && ' + doctor.PIP + ' install onedl-mmengine onedl-mmcv onedl-mmdet',
+        ),
     ],
 )
 def test_names_the_fault_and_its_cure(tmp_path, monkeypatch, broken, name, says, cure):

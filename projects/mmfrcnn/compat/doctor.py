@@ -34,7 +34,7 @@ LEAST_FREE_GB = 3
 PROVIDERS = {
     'mmengine': ('mmengine', 'onedl-mmengine'),
     'mmcv': ('mmcv-lite', 'mmcv', 'mmcv-full', 'onedl-mmcv'),
-    'mmdet': ('mmdet', 'onedl-mmdetection', 'onedl-mmdet'),
+    'mmdet': ('mmdet', 'onedl-mmdetection'),
 }
 DEFAULTS = {
     'mmengine': 'mmengine==0.10.7',
@@ -277,13 +277,22 @@ def check_stack(stack: Probe, providers: list[Finding], basics: bool) -> Finding
     if stack.missing and '.' not in stack.missing:
         cure = f'{PIP} install {stack.missing}'
         return Finding('import mmdet', 'wrong', stack.error, cure)
-    there = [name for name in PROVIDERS['mmcv'] if installed(name)]
-    if '_ext' in stack.error and there:
-        says = f"{there[0]}'s compiled part does not match torch: {stack.error}"
-        cure = f'{PIP} uninstall -y {there[0]} && {PIP} install {DEFAULTS["mmcv"]}'
+    there = {
+        module: name
+        for module, names in PROVIDERS.items()
+        for name in names
+        if installed(name)
+    }
+    if '_ext' in stack.error and 'mmcv' in there:
+        name = there['mmcv']
+        says = f"{name}'s compiled part does not match torch: {stack.error}"
+        cure = f'{PIP} uninstall -y {name} && {PIP} install {DEFAULTS["mmcv"]}'
         return Finding('import mmdet', 'wrong', says, cure)
-    wanted = ' '.join(DEFAULTS.values())
-    cure = f'{PIP} install --force-reinstall --no-deps {wanted}'
+    # Upstream and fork mixed, or files lost: all three again, of one kind.
+    again = ' '.join(DEFAULTS.values())
+    if any(name.startswith('onedl') for name in there.values()):
+        again = 'onedl-mmengine onedl-mmcv onedl-mmdetection'
+    cure = f'{PIP} uninstall -y {" ".join(there.values())} && {PIP} install {again}'
     return Finding('import mmdet', 'wrong', stack.error, cure)
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import pkgutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.utils import package_utils
 
@@ -53,12 +56,16 @@ def get_installed_path(package: str) -> str:
 def install() -> None:
     """Mend `mmengine` where `pkg_resources` or `pkgutil.find_loader` is missing."""
     if importlib.util.find_spec('pkg_resources') is None:
-        import mmengine.utils
-
         for function in (is_installed, package2module, get_installed_path):
-            setattr(package_utils, function.__name__, function)
-            if hasattr(mmengine.utils, function.__name__):
-                setattr(mmengine.utils, function.__name__, function)
+            _replace(getattr(package_utils, function.__name__), function)
     if not hasattr(pkgutil, 'find_loader'):
         # A spec stands for the loader: both uses only ask whether there is one.
         vars(pkgutil)['find_loader'] = importlib.util.find_spec
+
+
+def _replace(old: Callable[..., Any], new: Callable[..., Any]) -> None:
+    """Put ``new`` wherever a module of mmengine has imported ``old``."""
+    for name, module in list(sys.modules.items()):
+        of_mmengine = name.partition('.')[0] == 'mmengine'
+        if of_mmengine and vars(module).get(new.__name__) is old:
+            setattr(module, new.__name__, new)
