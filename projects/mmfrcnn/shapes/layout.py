@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 320, 240
 MIN_SIZE, MAX_SIZE = 12, 160
 """Range of the longer side of every object's visible box, pixels."""
 
-MIN_VISIBLE = 0.5
+MIN_VISIBLE = 0.6
 """Share of an object's area that must show, inside the picture and unoccluded."""
 
 _MIN_SHORT_SIDE = 6

@@ -10,7 +10,7 @@ import numpy as np
 from . import outlines
 from .layout import HEIGHT, WIDTH, Layer
 
-TYPICAL_SHARE = 0.8
+TYPICAL_SHARE = 0.9
 """Share of the objects of about the hue of their class; the others have any colour."""
 
 _HUE_SPREAD = 0.05  # standard deviation, of the whole circle
@@ -84,7 +84,9 @@ def _surface(
     color: np.ndarray, width: int, height: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A plain, shaded, striped or mottled patch, (height, width, 3) float32."""
-    kind = rng.choice(('plain', 'shaded', 'striped', 'mottled'), p=(0.5, 0.3, 0.1, 0.1))
+    kind = rng.choice(
+        ('plain', 'shaded', 'striped', 'mottled'), p=(0.6, 0.3, 0.05, 0.05)
+    )
     if kind == 'plain':
         weight = np.zeros((height, width), np.float32)
     elif kind == 'shaded':

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from torch import nn
 
 ENLARGE = 2  # small pictures, so that class names can be read
 TITLE_HEIGHT, GAP, FONT = 28, 6, cv2.FONT_HERSHEY_SIMPLEX
@@ -87,7 +86,7 @@ def draw_panel(
 
 @torch.no_grad()
 def write_panels(
-    model: nn.Module,
+    model: Any,
     dataset: Any,
     indices: Sequence[int],
     folder: str | Path,
@@ -99,7 +98,7 @@ def write_panels(
     """Write a panel for each of some pictures of a data set, and a sheet of the first.
 
     Args:
-        model (nn.Module): A two-stage detector in evaluation mode.
+        model (Any): A two-stage detector in evaluation mode.
         dataset (Any): mmdet's data set in test mode, with annotations in its samples.
         indices (Sequence[int]): Which of its pictures.
         folder (str | Path): Where to write ``panel_*.png`` and ``overview.jpg``.
