@@ -10,7 +10,7 @@ import numpy as np
 from . import outlines
 from .layout import HEIGHT, WIDTH, Layer
 
-TYPICAL_SHARE = 0.9
+TYPICAL_SHARE = 0.8
 """Share of the objects of about the hue of their class; the others have any colour."""
 
 _HUE_SPREAD = 0.05  # standard deviation, of the whole circle
@@ -54,8 +54,7 @@ def _paint_part(
     if rng.random() < 0.25:
         color = tuple(float(c) for c in rng.uniform(0, 255, 3))
         outlines.draw_border(surface, loops, color, int(rng.integers(2, 7)))
-    opacity = np.float32(rng.uniform(0.85, 1.0))
-    patch += (surface - patch) * coverage * opacity
+    patch += (surface - patch) * coverage
 
 
 def _contrasting_color(
