@@ -17,6 +17,7 @@ compat.install()
 from mmfrcnn import (  # noqa: E402
     backbones,
     datasets,
+    detectors,
     matching,
     roi,
     rpn,
@@ -29,6 +30,7 @@ __all__ = [
     'backbones',
     'compat',
     'datasets',
+    'detectors',
     'matching',
     'roi',
     'rpn',

@@ -28,6 +28,7 @@ COCO = ROOT.parent / 'shared/data/coco_tiny50'
 
 # What stands in for what: key of the config, mmdet's type, ours.
 REPLACEMENTS = {
+    'detector': ('FasterRCNN', 'BatchedFasterRCNN'),
     'rpn_head': ('RPNHead', 'RegionProposalHead'),
     'roi_head': ('StandardRoIHead', 'BatchedRoIHead'),
     'extractor': ('SingleRoIExtractor', 'PyramidRoIExtractor'),

@@ -2,7 +2,7 @@
 # (Ren et al. 2015; Lin et al. 2017). The order is that of the data: image, features,
 # anchors, proposals, RoI features, detections.
 model = dict(
-    type='FasterRCNN',
+    type='BatchedFasterRCNN',
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
