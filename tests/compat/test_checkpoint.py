@@ -340,3 +340,23 @@ def test_the_forks_fallback_is_closed(tmp_path, monkeypatch):
     with pytest.raises(pickle.UnpicklingError):
         mmengine_checkpoint._safe_torch_load(str(path), map_location='cpu')
     assert not mark.exists()
+
+
+def test_what_was_downloaded_is_not_executed(tmp_path, monkeypatch):
+    mark, cache = tmp_path / 'executed', tmp_path / 'checkpoints'
+    cache.mkdir()
+    torch.save(Payload(os.system, f'touch {mark}'), cache / 'malicious.pth')
+    mark.unlink(missing_ok=True)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    with pytest.raises(UserError, match=r'malicious\.pth.*system'):
+        CheckpointLoader.load_checkpoint('https://example.org/malicious.pth')
+    assert not mark.exists()
+
+
+def test_no_connection_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    address = 'http://127.0.0.1:1/weights.pth'  # nobody listens there
+    with pytest.raises(UserError, match='could not be downloaded') as refused:
+        CheckpointLoader.load_checkpoint(address)
+    assert address in str(refused.value)
+    assert str(tmp_path / 'checkpoints') in str(refused.value)

@@ -3,7 +3,8 @@
 Since torch 2.6 `torch.load` unpickles nothing but tensors and plain containers, and
 mmengine's own checkpoints hold a little more: its log histories, as numpy arrays. These
 few classes are allowed by name, and none of them runs code from the file. There is no
-other way in: a checkpoint that asks for anything else is refused.
+other way in: a checkpoint that asks for anything else is refused. That holds for what
+is downloaded too, where torch's own default is still to unpickle everything.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pickle
 import re
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -69,6 +71,9 @@ def install() -> None:
     torch.serialization.add_safe_globals(allowed_globals())
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = _load_weights_only
+    checkpoint.load_url = functools.partial(
+        torch.hub.load_state_dict_from_url, weights_only=True
+    )
     load = CheckpointLoader.load_checkpoint.__func__
     if not hasattr(load, '__wrapped__'):
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
@@ -90,6 +95,8 @@ def _with_clear_errors(load):
             raise UserError(f'no such checkpoint: {filename}') from None
         except IsADirectoryError:
             raise UserError(f'{filename} is a folder, not a checkpoint') from None
+        except URLError as error:
+            raise UserError(_no_download(filename, error)) from None
         except Exception as error:
             if not _file_is_at_fault(filename, error):
                 raise
@@ -112,6 +119,15 @@ def _file_is_at_fault(filename: str, error: Exception) -> bool:
     on_disk = Path(filename).expanduser().is_file()
     of_the_machine = isinstance(error, (MemoryError, OSError)) or 'CUDA' in str(error)
     return on_disk and not of_the_machine
+
+
+def _no_download(filename: str, error: URLError) -> str:
+    """Say what to do about weights that cannot be downloaded."""
+    return (
+        f'{filename} could not be downloaded ({error}). Without a connection, download '
+        'it on another machine, and either name that file in place of it or put it in '
+        f'{Path(torch.hub.get_dir()) / "checkpoints"}'
+    )
 
 
 def _refusal(filename: str, error: str) -> str:
