@@ -8,14 +8,12 @@ Shapes: images (N, 3, H, W) give one (N, C_l, H / stride_l, W / stride_l) a node
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torchvision
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.feature_extraction import (
@@ -23,7 +21,8 @@ from torchvision.models.feature_extraction import (
     get_graph_node_names,
 )
 
-from mmfrcnn.errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean
+from .pretrained import check_pretrained, pretrained_init
 
 PROBE_SIZE = 224  # height and width of the image that tells channels and strides
 
@@ -44,8 +43,8 @@ class TorchvisionBackbone(BaseModule):
         frozen_norm (bool): Fix every batch norm, its statistics and its affine part, as
             small batches ask.
         weights (str | None): Name of a set of torchvision's weights, such as
-            ``IMAGENET1K_V1``; it is downloaded.
-        init_cfg (dict | None): mmengine's initialisation.
+            ``IMAGENET1K_V1``; downloaded when training starts.
+        init_cfg (dict | None): mmengine's initialisation, instead of ``weights``.
 
     Attributes:
         out_channels (list[int]): Channels of each feature map.
@@ -66,11 +65,11 @@ class TorchvisionBackbone(BaseModule):
         weights: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        network = _build(name)
+        super().__init__(pretrained_init(name, weights, init_cfg))
         self.name = name
         self.out_nodes = list(out_nodes)
         self.frozen_norm = frozen_norm
-        network = _build(name, weights)
         wanted = [*out_nodes, *([frozen_node] if frozen_node else [])]
         _check_nodes(network, name, wanted)
         extractor = create_feature_extractor(network, self.out_nodes)
@@ -147,46 +146,16 @@ class TorchvisionBackbone(BaseModule):
 
     def init_weights(self) -> None:
         """Initialise, and refuse a pretrained file that is not this network's."""
-        config = self.init_cfg
-        if isinstance(config, Mapping) and config.get('type') == 'Pretrained':
-            self._check_file(config['checkpoint'], config.get('prefix'))
+        check_pretrained(self, self.init_cfg, self.name, 'model.backbone.init_cfg')
         super().init_weights()
 
-    def _check_file(self, path: str, prefix: str | None) -> None:
-        if '://' not in path and not os.path.isfile(path):
-            raise UserError(
-                f'model.backbone.init_cfg.checkpoint: no such file: {path}. '
-                'Name a file of weights, or set init_cfg=None to begin from random ones'
-            )
-        loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        state = loaded.get('state_dict', loaded)
-        start = f'{prefix.rstrip(".")}.' if prefix else ''
-        ours = {key: value.shape for key, value in self.state_dict().items()}
-        needed = [key for key in ours if not key.endswith('num_batches_tracked')]
-        found = [
-            key
-            for key in needed
-            if getattr(state.get(start + key), 'shape', None) == ours[key]
-        ]
-        if len(found) < 0.9 * len(needed):
-            raise UserError(
-                f'model.backbone.init_cfg.checkpoint: {path} is not of {self.name}: '
-                f'it has {len(found)} of {len(needed)} tensors by name and shape. '
-                f'The file begins with {_first(state)}, the network with {_first(ours)}'
-            )
 
-
-def _build(name: str, weights: str | None) -> nn.Module:
+def _build(name: str) -> nn.Module:
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         near = did_you_mean(name, known)
         raise UserError(f'torchvision has no classification network {name!r}.{near}')
-    if weights is not None:
-        sets = [entry.name for entry in torchvision.models.get_model_weights(name)]
-        if weights not in [*sets, 'DEFAULT']:
-            near = did_you_mean(weights, sets)
-            raise UserError(f'{name} has no weights {weights!r}, only {sets}.{near}')
-    return torchvision.models.get_model(name, weights=weights)
+    return torchvision.models.get_model(name)
 
 
 def _check_nodes(network: nn.Module, name: str, nodes: Sequence[str]) -> None:
@@ -211,6 +180,3 @@ def _check_nodes(network: nn.Module, name: str, nodes: Sequence[str]) -> None:
 def _is_leaf(module: nn.Module) -> bool:
     return not any(True for _ in module.children())
 
-
-def _first(state: Mapping) -> str:
-    return ', '.join(repr(key) for key in list(state)[:3])

@@ -88,11 +88,7 @@ class AnchorAssigner(BaseAssigner):
         perm_repeat_gt_cfg: dict | None = None,
     ) -> None:
         self.pos_iou_thr = pos_iou_thr
-        self.neg_iou_range = (
-            tuple(neg_iou_thr)
-            if isinstance(neg_iou_thr, (tuple, list))
-            else (0.0, neg_iou_thr)
-        )
+        self.neg_iou_thr = neg_iou_thr  # Dynamic R-CNN moves the thresholds
         self.min_pos_iou = min_pos_iou
         self.gt_max_assign_all = gt_max_assign_all
         self.ignore_iof_thr = ignore_iof_thr
@@ -136,7 +132,7 @@ class AnchorAssigner(BaseAssigner):
 
         max_iou, nearest, best_of = self._match(priors, truth, excluded, iou)
 
-        low, high = self.neg_iou_range
+        low, high = self._negative_range()
         states = torch.full_like(max_iou, IGNORED, dtype=torch.int8)
         states.masked_fill_((max_iou >= low) & (max_iou < high), NEGATIVE)
         positive = max_iou >= self.pos_iou_thr
@@ -195,6 +191,12 @@ class AnchorAssigner(BaseAssigner):
             max_overlaps=result.max_iou[0],
             labels=classes,
         )
+
+    def _negative_range(self) -> tuple[float, float]:
+        if isinstance(self.neg_iou_thr, (tuple, list)):
+            low, high = self.neg_iou_thr
+            return low, high
+        return 0.0, self.neg_iou_thr
 
     def _overlap_functions(self) -> tuple[Callable, Callable]:
         """IoU of (truth, priors), and the covered fraction (of, by)."""

@@ -3,5 +3,11 @@
 from .detections import select_detections
 from .extractor import PyramidRoIExtractor
 from .head import BatchedRoIHead
+from .vgg_head import VGGBBoxHead
 
-__all__ = ['BatchedRoIHead', 'PyramidRoIExtractor', 'select_detections']
+__all__ = [
+    'BatchedRoIHead',
+    'PyramidRoIExtractor',
+    'VGGBBoxHead',
+    'select_detections',
+]
