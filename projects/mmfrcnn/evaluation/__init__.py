@@ -1,0 +1,7 @@
+"""Metrics that mmdet lacks or gets wrong."""
+
+from __future__ import annotations
+
+from mmfrcnn.evaluation.voc import PascalVocMetric
+
+__all__ = ['PascalVocMetric']
