@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmfrcnn.datasets.load_proposals import LoadStoredProposals
 from mmfrcnn.datasets.preflight import (
     PreflightHook,
     check_dataset,
@@ -9,4 +10,10 @@ from mmfrcnn.datasets.preflight import (
 )
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
 
-__all__ = ['PreflightHook', 'VocXmlDataset', 'check_dataset', 'explain_data_error']
+__all__ = [
+    'LoadStoredProposals',
+    'PreflightHook',
+    'VocXmlDataset',
+    'check_dataset',
+    'explain_data_error',
+]

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import BaseLoop, Runner
 
 from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
+from mmfrcnn.datasets.proposals import check_proposals
 from mmfrcnn.datasets.survey import Survey, first_of, survey
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
 from mmfrcnn.errors import UserError, did_you_mean
@@ -29,8 +30,9 @@ class PreflightHook(Hook):
 
     Raises:
         UserError: If a class of the config is not in the annotation file, a training
-            set has no box, an image is missing or is not of the size annotated, or a
-            neck does not fit its backbone's channels.
+            set has no box, an image is missing or is not of the size annotated, stored
+            proposals are not of these images, or a neck does not fit its backbone's
+            channels.
     """
 
     priority = 'VERY_HIGH'
@@ -46,6 +48,7 @@ class PreflightHook(Hook):
                 for dataset in _plain_datasets(loop.dataloader.dataset):
                     report = check_dataset(dataset, split)
                     runner.logger.info('\n' + report)
+                    check_proposals(dataset, f'{split}_dataloader.dataset')
 
 
 def check_dataset(dataset: CocoDataset | XMLDataset, split: str) -> str:

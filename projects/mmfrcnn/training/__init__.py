@@ -1,5 +1,7 @@
 """Hooks and loops of training."""
 
+from .alternating import AlternatingTrainLoop
 from .channels_last import ChannelsLastHook
+from .step_log import StepLogProcessor
 
-__all__ = ['ChannelsLastHook']
+__all__ = ['AlternatingTrainLoop', 'ChannelsLastHook', 'StepLogProcessor']
