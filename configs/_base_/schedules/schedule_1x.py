@@ -20,5 +20,6 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0001),
 )
 
-# The rate is for this many images an iteration; --auto-scale-lr adapts it to yours.
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+# The rate is for this many images an iteration; it is scaled to yours, and the log says
+# so. As written: --cfg-options auto_scale_lr.enable=False.
+auto_scale_lr = dict(enable=True, base_batch_size=16)

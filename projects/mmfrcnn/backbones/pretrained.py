@@ -70,9 +70,7 @@ def check_pretrained(
     ours = {start + name: value.shape for name, value in module.state_dict().items()}
     needed = [name for name in ours if not name.endswith('num_batches_tracked')]
     found = [
-        name
-        for name in needed
-        if getattr(state.get(name), 'shape', None) == ours[name]
+        name for name in needed if getattr(state.get(name), 'shape', None) == ours[name]
     ]
     if len(found) < 0.9 * len(needed):
         raise UserError(

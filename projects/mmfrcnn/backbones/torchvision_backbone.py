@@ -127,14 +127,23 @@ class TorchvisionBackbone(BaseModule):
             tuple[Tensor, ...]: One (N, C_l, H / stride_l, W / stride_l) for each node.
         """
         features = self.extractor(images)
-        return tuple(features[node] for node in self.out_nodes)
+        maps = [features[node] for node in self.out_nodes]
+        if self.channels_last:
+            maps = [feature.permute(0, 3, 1, 2) for feature in maps]
+        return tuple(maps)
 
     def _probe(self) -> tuple[list[int], list[int]]:
         """Run an empty image through the network to learn channels and strides."""
         self.eval()
+        self.channels_last = False
         with torch.no_grad():
             maps = self(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
         self.train()
+        # The image is square: Swin's maps, (N, H, W, C), have their square elsewhere.
+        shape = maps[-1].shape
+        if len(shape) == 4 and shape[1] == shape[2] != shape[3]:
+            self.channels_last = True
+            maps = tuple(feature.permute(0, 3, 1, 2) for feature in maps)
         for node, feature in zip(self.out_nodes, maps, strict=True):
             if feature.dim() != 4:
                 raise UserError(
@@ -179,4 +188,3 @@ def _check_nodes(network: nn.Module, name: str, nodes: Sequence[str]) -> None:
 
 def _is_leaf(module: nn.Module) -> bool:
     return not any(True for _ in module.children())
-

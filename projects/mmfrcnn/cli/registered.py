@@ -128,7 +128,9 @@ def _registries(scope: str | None) -> list[Registry]:
     if importlib.util.find_spec(scope):
         modules.insert(0, importlib.import_module(f'{scope}.registry'))
     found = [value for module in modules for value in vars(module).values()]
-    return [value for value in found if isinstance(value, Registry)]
+    registries = [value for value in found if isinstance(value, Registry)]
+    # A scope's module names mmengine's too, where another part may have the same name.
+    return sorted(registries, key=lambda registry: registry.scope != scope)
 
 
 def _is_operator(name: str) -> bool:

@@ -1,0 +1,10 @@
+# Faster R-CNN R50-C4 on COCO at many sizes.
+#   bash tools/dist_train.sh \
+#     configs/faster_rcnn/faster-rcnn_r50-caffe-c4_ms-3x_coco.py 8
+# Published elsewhere: box AP 38.4 (detectron2). Not trained here.
+_base_ = [
+    '../_base_/models/faster-rcnn_r50-caffe_c4.py',
+    '../_base_/datasets/coco_ms_detection.py',
+    '../_base_/schedules/schedule_3x.py',
+    '../_base_/default_runtime.py',
+]
