@@ -17,6 +17,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
 from mmfrcnn.errors import UserError
+from mmfrcnn.inference import prepare_for_inference
 
 
 class Detector:
@@ -40,7 +41,7 @@ class Detector:
         self.model = MODELS.build(config.model)
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
-        self.model.to(device).eval()
+        prepare_for_inference(self.model.to(device))
         meta = _dataset_meta(config, loaded.get('meta') or {})
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')

@@ -16,6 +16,7 @@ from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
 from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
 from mmfrcnn.errors import UserError
+from mmfrcnn.inference import FastInferenceHook
 
 
 def run(args: argparse.Namespace) -> None:
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(WeightsCheck())
+        runner.register_hook(FastInferenceHook())
         if args.out:
             dump = CocoResults(args.out, runner.test_dataloader.dataset)
             runner.test_evaluator.metrics.append(dump)
