@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmfrcnn.evaluation.proposal_recall import ProposalRecall
 from mmfrcnn.evaluation.voc import PascalVocMetric
 
-__all__ = ['PascalVocMetric']
+__all__ = ['PascalVocMetric', 'ProposalRecall']
