@@ -1,4 +1,4 @@
-# Drawn shapes, 320x240, eight classes; made in data/shapes on first use.
+# Drawn shapes, 320x240, six classes; made in data/shapes on first use.
 dataset_type = 'ShapesDataset'
 data_root = 'data/shapes/'
 batch_size = 8
