@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -46,6 +47,7 @@ def weights_file(tmp_path):
         ('resnet18', ['layer1', 'layer2', 'layer3', 'layer4'], [64, 128, 256, 512]),
         ('squeezenet1_1', ['features.4', 'features.12'], [128, 512]),
         ('convnext_tiny', ['features.1', 'features.7'], [96, 768]),
+        ('swin_t', ['features.1', 'features.3'], [96, 192]),  # (N, H, W, C) inside
     ],
 )
 def test_features_of_different_networks(name, nodes, channels, images):
@@ -213,3 +215,26 @@ def test_a_neck_for_other_channels_is_refused():
         _check_channels(model)
     model.neck.in_channels = [24, 32, 96, 1280]
     _check_channels(model)
+
+
+def test_weights_by_name_are_fetched_when_training_starts(tmp_path, monkeypatch):
+    """Weights-only, from torch's cache; without a connection one clear message."""
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(
+        torch.hub, 'download_url_to_file', lambda *_, **__: _raise(URLError('offline'))
+    )
+    backbone = mobilenet(weights='IMAGENET1K_V1')  # nothing is fetched yet
+    address = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.url
+    with pytest.raises(UserError, match='could not be downloaded') as refused:
+        backbone.init_weights()
+    assert address in str(refused.value)
+    torch.manual_seed(1)
+    stored = torchvision.models.mobilenet_v2().state_dict()
+    torch.save(stored, tmp_path / 'checkpoints' / address.rpartition('/')[2])
+    backbone.init_weights()
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value, stored[name])
+
+
+def _raise(error):
+    raise error

@@ -363,6 +363,22 @@ def test_forward_scores_every_proposal(make_pair, features, proposals, samples):
     assert deltas.shape == (slots, 4 * CLASSES)
 
 
+def test_classes_of_a_sigmoid_loss_are_independent(
+    make_pair, features, proposals, samples
+):
+    focal = dict(type='FocalLoss', use_sigmoid=True)
+    ours, _ = make_pair(bbox_head=dict(loss_cls=focal))
+    ours.eval()
+    with torch.no_grad():
+        logits, _ = ours(features, proposals)
+        results = ours.predict(features, proposals, samples)
+    possible = logits[:, :CLASSES].sigmoid()
+    for result in results:
+        assert len(result) > 0
+        for score, label in zip(result.scores, result.labels, strict=True):
+            assert (possible[:, label] - score).abs().min() < 1e-6
+
+
 @pytest.mark.parametrize(
     'head, words',
     [

@@ -20,7 +20,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..boxes import PaddedInstances, image_sizes, pad_instances
+from ..boxes import PaddedInstances, image_sizes, pad_instances, positive_box_loss
 from ..boxes.padding import to_device
 from ..errors import UserError
 from ..matching import Assignment, Sample, assign_batch, image_keys, sample_batch
@@ -153,7 +153,7 @@ class BatchedRoIHead(BaseModule):
         )
         boxes, targets, labels = self._sampled(sample, assignment, proposals, truth)
         result = self._bbox_forward(x, _regions(boxes))
-        return self._loss_of_sample(
+        return self.loss_of_sample(
             sample, boxes, targets, labels, result['cls_score'], result['bbox_pred']
         )
 
@@ -183,7 +183,7 @@ class BatchedRoIHead(BaseModule):
         background = self.bbox_head.num_classes
         return boxes, targets, labels.masked_fill(~sample.positive, background)
 
-    def _loss_of_sample(
+    def loss_of_sample(
         self,
         sample: Sample,
         boxes: Tensor,
@@ -210,11 +210,13 @@ class BatchedRoIHead(BaseModule):
         else:
             encoded = head.bbox_coder.encode(boxes, targets)
             targets = torch.where(positive[:, None], encoded, 0.0)
-        box_weight = positive[:, None].float().expand_as(deltas)
+        loss_bbox = positive_box_loss(
+            head.loss_bbox, deltas, targets, positive, samples
+        )
         correct = (scores.argmax(1) == labels) & valid
         return dict(
             loss_cls=head.loss_cls(scores, labels, weight, avg_factor=samples),
-            loss_bbox=head.loss_bbox(deltas, targets, box_weight, avg_factor=samples),
+            loss_bbox=loss_bbox,
             acc=100 * correct.sum() / samples,
         )
 
@@ -240,7 +242,10 @@ class BatchedRoIHead(BaseModule):
         metas = [sample.metainfo for sample in batch_data_samples]
         proposals = padded_proposals(rpn_results_list, x[0].device)
         result = self._bbox_forward(x, _regions(proposals.boxes))
-        probabilities = F.softmax(result['cls_score'].float(), -1)
+        scores = result['cls_score'].float()
+        # Of a sigmoid loss (focal), each class has a probability of its own.
+        independent = getattr(self.bbox_head.loss_cls, 'use_sigmoid', False)
+        probabilities = scores.sigmoid() if independent else F.softmax(scores, -1)
         # Empty slots score nothing, so no threshold lets them through.
         probabilities = probabilities.masked_fill(~proposals.mask.view(-1, 1), -1)
         boxes = self._refine(proposals.boxes, result['bbox_pred'].float(), metas)
