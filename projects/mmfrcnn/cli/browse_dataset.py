@@ -28,6 +28,7 @@ from torch import Tensor
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.runtime import explained
+from mmfrcnn.datasets import settle_classes
 from mmfrcnn.errors import UserError
 
 IGNORED_COLOUR = (150, 150, 150)
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """Browse as the command line says."""
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
+    settle_classes(config)
     loader = config.get(f'{args.split}_dataloader')
     if loader is None:
         raise UserError(f'{args.config} has no {args.split}_dataloader')

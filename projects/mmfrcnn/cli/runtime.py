@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.registered import check_registered
-from mmfrcnn.datasets import PreflightHook, explain_data_error
+from mmfrcnn.datasets import PreflightHook, explain_data_error, settle_classes
 from mmfrcnn.errors import UserError
 
 
@@ -35,6 +35,7 @@ def prepare(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
+    settle_classes(config, say)
     if args.work_dir:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:

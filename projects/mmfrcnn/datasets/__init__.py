@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from mmfrcnn.datasets.class_names import set_num_classes, settle_classes
+from mmfrcnn.datasets.csv_table import CsvDataset
 from mmfrcnn.datasets.load_proposals import LoadStoredProposals
+from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.preflight import (
     PreflightHook,
     check_dataset,
     explain_data_error,
 )
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
+from mmfrcnn.datasets.yolo import YoloDataset
 
 __all__ = [
+    'CsvDataset',
     'LoadStoredProposals',
+    'PictureDataset',
     'PreflightHook',
     'VocXmlDataset',
+    'YoloDataset',
     'check_dataset',
     'explain_data_error',
+    'set_num_classes',
+    'settle_classes',
 ]

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +23,9 @@ OUTSIDE = 'outside the image'
 TINY = 'narrower than one pixel'
 UNKNOWN_CLASS = 'of a class that the config does not name'
 MARKED_IGNORE = 'marked "ignore"'
+
+CATEGORIES_BYTES = 1 << 22
+"""More than the categories of any known COCO file take, LVIS's 1,203 included."""
 
 Box = tuple[float, float, float, float]
 
@@ -43,6 +49,7 @@ class Picture:
     width: int
     height: int
     objects: list[Object] = field(default_factory=list)
+    image: Path | None = None  # its file, where the reader knows the folder
 
 
 def why_left_out(
@@ -80,7 +87,7 @@ def read_names(path: str | Path) -> list[str]:
         UserError: If there is no such file, or nothing in it.
     """
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such list of images') from error
     names = [line.strip() for line in lines if line.strip()]
@@ -124,7 +131,8 @@ def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
         for key in ('xmin', 'ymin', 'xmax', 'ymax')
     ]
     written = ', '.join(f'{side:g}' for side in sides)
-    x1, y1, x2, y2 = (side - 1 for side in sides)
+    # In decimals, so that what is written with a fraction is read without a residue.
+    x1, y1, x2, y2 = (float(Decimal(str(side)) - 1) for side in sides)
     difficult = (node.findtext('difficult') or '0').strip() not in ('', '0')
     title = f'{path.stem}: {what}, {name} ({written})'
     return Object(name, (x1, y1, x2, y2), title, ignored=difficult)
@@ -153,7 +161,7 @@ def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
         UserError: If the file is missing or broken, or a part of it is.
     """
     try:
-        with open(path) as file:
+        with open(path, encoding='utf-8') as file:
             content = json.load(file)
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
@@ -173,12 +181,41 @@ def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
             raise UserError(f'{path}: two images have the id {number}')
         what = f'images: id {number}'
         pictures[number] = Picture(
-            str(_value(entry, 'file_name', path, what)),
+            _file_name(entry, path, what),
             int(_value(entry, 'width', path, what)),
             int(_value(entry, 'height', path, what)),
         )
     _read_coco_objects(_table(content, 'annotations', path), names, pictures, path)
     return list(names.values()), list(pictures.values())
+
+
+def read_coco_names(path: str | Path) -> list[str]:
+    """Read the names of a COCO file's categories, and of a large file not the rest.
+
+    Raises:
+        UserError: If the file is missing or broken.
+    """
+    try:
+        with (
+            open(path, 'rb') as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as raw,
+        ):
+            last = max(raw.rfind(b'"categories"'), 0)
+            table = re.compile(rb'"categories"\s*:\s*(?=\[)').match(raw, last)
+            start = table.end() if table else len(raw)
+            text = raw[start : start + CATEGORIES_BYTES].decode(errors='ignore')
+        entries = json.JSONDecoder().raw_decode(text)[0]
+        return [str(entry['name']) for entry in entries if entry['id'] is not None]
+    except (OSError, ValueError, KeyError, TypeError):  # a mistake, or merely unusual
+        return read_coco(path)[0]
+
+
+def _file_name(entry: Mapping, path: str | Path, what: str) -> str:
+    """Return the file of an image; LVIS gives where it is from instead."""
+    url = entry.get('coco_url')
+    if entry.get('file_name') is None and isinstance(url, str):
+        return '/'.join(url.split('/')[-2:])
+    return str(_value(entry, 'file_name', path, what))
 
 
 def _read_coco_objects(

@@ -14,9 +14,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import BaseLoop, Runner
 
 from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
+from mmfrcnn.datasets.class_names import plain_configs
+from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.proposals import check_proposals
-from mmfrcnn.datasets.survey import Survey, first_of, survey
-from mmfrcnn.datasets.voc_xml import VocXmlDataset
+from mmfrcnn.datasets.survey import Survey, Surveyed, first_of, survey
 from mmfrcnn.errors import UserError, did_you_mean
 
 
@@ -24,9 +25,10 @@ from mmfrcnn.errors import UserError, did_you_mean
 class PreflightHook(Hook):
     """Reports what each split holds, once, and refuses data that can't be meant.
 
-    Works with mmdet's `CocoDataset` and `XMLDataset`, subclasses and wrappers of them;
-    other data sets pass unseen. It reads the annotation file a second time and opens
-    the header of every image: seconds for thousands of images.
+    Works with mmdet's `CocoDataset` and `XMLDataset` and our `PictureDataset`,
+    subclasses and wrappers of them; other data sets pass unseen. It reads the
+    annotations a second time and opens the header of every image: seconds for thousands
+    of images.
 
     Raises:
         UserError: If a class of the config is not in the annotation file, a training
@@ -51,11 +53,11 @@ class PreflightHook(Hook):
                     check_proposals(dataset, f'{split}_dataloader.dataset')
 
 
-def check_dataset(dataset: CocoDataset | XMLDataset, split: str) -> str:
+def check_dataset(dataset: Surveyed, split: str) -> str:
     """Survey one data set, refuse what can't be meant, and return the report.
 
     Args:
-        dataset (CocoDataset | XMLDataset): A data set that is loaded.
+        dataset (Surveyed): A data set that is loaded.
         split (str): ``train``, ``val`` or ``test``.
 
     Raises:
@@ -64,7 +66,10 @@ def check_dataset(dataset: CocoDataset | XMLDataset, split: str) -> str:
     result = survey(dataset)
     key = f'{split}_dataloader.dataset'
     is_coco = isinstance(dataset, CocoDataset)
-    _check_classes(result, f'{key}.metainfo.classes', strict=is_coco)
+    strict = is_coco or getattr(dataset, 'lists_classes', False)
+    _check_classes(result, f'{key}.metainfo.classes', strict)
+    if is_coco:
+        _check_order(result, f'{key}.metainfo.classes')
     if split == 'train' and not result.num_boxes:
         raise UserError(
             f'{key}: nothing to train on: {result.source} has no box of the classes '
@@ -82,11 +87,11 @@ def check_dataset(dataset: CocoDataset | XMLDataset, split: str) -> str:
     return result.screen(split, _notes(dataset, split))
 
 
-def _notes(dataset: CocoDataset | XMLDataset, split: str) -> str:
+def _notes(dataset: Surveyed, split: str) -> str:
     """Say where boxes that the report calls left out are not, outside our control."""
     if isinstance(dataset, CocoDataset) and split != 'train':
         return ' (CocoMetric counts those of its ann_file all the same)'
-    if isinstance(dataset, XMLDataset) and not isinstance(dataset, VocXmlDataset):
+    if not isinstance(dataset, CocoDataset | PictureDataset):
         return " (by type='VocXmlDataset'; mmdet's own XMLDataset keeps some)"
     return ''
 
@@ -113,14 +118,25 @@ def _check_classes(result: Survey, key: str, strict: bool) -> None:
     )
 
 
+def _check_order(result: Survey, key: str) -> None:
+    """Refuse names in another order than the file's, in which mmdet numbers labels."""
+    numbered = [name for name in result.categories if name in result.classes]
+    if numbered != list(result.classes):
+        raise UserError(
+            f'{key}: {_names(result.classes)} is not the order of {result.source}. '
+            'mmdet numbers the labels of a COCO file in its order, so names would be '
+            f'exchanged. Write classes=({_names(numbered)})'
+        )
+
+
 def _names(names) -> str:
     shown = ', '.join(repr(name) for name in list(names)[:10])
     return shown + (', ...' if len(names) > 10 else '') if names else 'none'
 
 
-def _plain_datasets(dataset) -> Iterator[CocoDataset | XMLDataset]:
+def _plain_datasets(dataset) -> Iterator[Surveyed]:
     """Yield the data sets inside any wrappers (repeated, concatenated, balanced)."""
-    if isinstance(dataset, CocoDataset | XMLDataset):
+    if isinstance(dataset, Surveyed):
         yield dataset
     for inner in [*getattr(dataset, 'datasets', ()), getattr(dataset, 'dataset', None)]:
         if inner is not None:
@@ -153,17 +169,10 @@ def explain_data_error(config: Config) -> None:
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in ('train', 'val', 'test'):
         loader = config.get(f'{split}_dataloader') or {}
-        for dataset in _plain_configs(loader.get('dataset') or {}):
-            _read_again(dataset)
-
-
-def _plain_configs(dataset: dict) -> Iterator[dict]:
-    inner = [*dataset.get('datasets', ()), dataset.get('dataset')]
-    inner = [config for config in inner if config]
-    for config in inner:
-        yield from _plain_configs(config)
-    if not inner and dataset.get('ann_file'):
-        yield dataset
+        key = f'{split}_dataloader.dataset'
+        for _, dataset in plain_configs(loader.get('dataset') or {}, key):
+            if dataset.get('ann_file'):
+                _read_again(dataset)
 
 
 def _read_again(dataset: dict) -> None:

@@ -6,24 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from mmdet.datasets import CocoDataset, XMLDataset
-from PIL import Image, UnidentifiedImageError
 
 from mmfrcnn.datasets.annotations import (
     UNKNOWN_CLASS,
     Picture,
     read_coco,
-    read_names,
-    read_voc,
     why_left_out,
 )
+from mmfrcnn.datasets.images import image_size
+from mmfrcnn.datasets.pictures import PictureDataset
+from mmfrcnn.datasets.voc_xml import read_voc_folder
+
+Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
 
 NUM_NAMED = 5
 """Names shown of each kind of trouble; the rest is counted."""
 NUM_CLASSES = 20
 """Classes shown with their boxes, the most frequent first."""
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
 
 
 @dataclass
@@ -89,11 +91,11 @@ def first_of(names: Sequence[str]) -> str:
     return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
 
 
-def survey(dataset: CocoDataset | XMLDataset) -> Survey:
+def survey(dataset: Surveyed) -> Survey:
     """Read a data set's annotation file anew and check the files of its images.
 
     Args:
-        dataset (CocoDataset | XMLDataset): A data set that is loaded.
+        dataset (Surveyed): A data set that is loaded.
 
     Raises:
         UserError: If an annotation file is broken.
@@ -103,10 +105,14 @@ def survey(dataset: CocoDataset | XMLDataset) -> Survey:
         categories, pictures = read_coco(dataset.ann_file)
         min_side = 1.0  # mmdet passes over narrower boxes in this format
     else:
-        pictures = [read_voc(path) for path in _xml_paths(dataset)]
-        found = (thing.class_name for picture in pictures for thing in picture.objects)
-        categories, min_side = sorted(set(found)), 0.0
-    result = Survey(dataset.ann_file, classes, categories, num_used=len(dataset))
+        min_side = 0.0
+        if isinstance(dataset, PictureDataset):
+            categories, pictures = dataset.read()
+        else:
+            folders = Path(dataset.sub_data_root), dataset.ann_file, dataset.ann_subdir
+            categories, pictures = read_voc_folder(*folders)
+    source = dataset.ann_file or dataset.data_prefix.get('img') or dataset.data_root
+    result = Survey(source, classes, categories, num_used=len(dataset))
     for picture in pictures:
         result.count(picture, min_side)
     if dataset.backend_args is None:  # else the images are not on a disk
@@ -115,12 +121,7 @@ def survey(dataset: CocoDataset | XMLDataset) -> Survey:
     return result
 
 
-def _xml_paths(dataset: XMLDataset) -> list[Path]:
-    folder = Path(dataset.sub_data_root) / dataset.ann_subdir
-    return [folder / f'{name}.xml' for name in read_names(dataset.ann_file)]
-
-
-def _infos(dataset: CocoDataset | XMLDataset) -> Iterator[dict]:
+def _infos(dataset: Surveyed) -> Iterator[dict]:
     return (dataset.get_data_info(index) for index in range(len(dataset)))
 
 
@@ -128,14 +129,11 @@ def _check_image(info: dict, result: Survey) -> None:
     """Note an image that is missing, unreadable or not of the size annotated."""
     path = info['img_path']
     try:
-        with Image.open(path) as image:  # reads the header alone
-            width, height = image.size
-            if image.getexif().get(ORIENTATION, 1) >= 5:
-                width, height = height, width
+        width, height = image_size(path)
     except FileNotFoundError:
         result.missing.append(path)
         return
-    except (UnidentifiedImageError, OSError) as error:
+    except OSError as error:
         result.unreadable.append(f'{path} ({error})')
         return
     if (width, height) != (info['width'], info['height']):

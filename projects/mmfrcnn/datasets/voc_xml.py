@@ -2,73 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mmdet.datasets import XMLDataset
 from mmdet.registry import DATASETS
 
-from mmfrcnn.datasets.annotations import Object, read_names, read_voc, why_left_out
-from mmfrcnn.errors import UserError
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.JPG', '.JPEG', '.PNG', '.bmp')
+from mmfrcnn.datasets.annotations import Picture, read_names, read_voc
+from mmfrcnn.datasets.images import with_suffix
+from mmfrcnn.datasets.pictures import PictureDataset
 
 
 @DATASETS.register_module()
-class VocXmlDataset(XMLDataset):
+class VocXmlDataset(PictureDataset, XMLDataset):
     """Images and Pascal VOC XML files, listed by name in ``ann_file``.
 
-    As mmdet's `XMLDataset`, and: boxes that cannot be used (no area, outside the image,
-    an unknown class) are left out and kept by name in ``left_out``, in training and
-    evaluation alike; coordinates keep their fractions; a broken file is named.
-
-    Args:
-        kwargs: `XMLDataset`'s arguments; ``metainfo=dict(classes=...)`` is required.
-
-    Attributes:
-        left_out (list[tuple[Object, str]]): The boxes left out, and why.
+    As mmdet's `XMLDataset`, and: boxes that cannot be used are left out by name (see
+    `PictureDataset`), objects marked ``difficult`` are regions to ignore, coordinates
+    keep their fractions, images may be of any common type, and a broken file is named.
+    Without ``metainfo`` the classes are those that occur, in alphabetical order.
     """
 
-    def __init__(self, **kwargs) -> None:
-        self.left_out: list[tuple[Object, str]] = []
-        super().__init__(**kwargs)
-
-    def load_data_list(self) -> list[dict]:
+    def read(self) -> tuple[list[str], list[Picture]]:
         """Read the list of names and the XML file of each."""
-        if not self._metainfo.get('classes'):
-            raise UserError(f'{type(self).__name__}: set metainfo=dict(classes=(...))')
-        self.cat2label = {
-            name: label for label, name in enumerate(self._metainfo['classes'])
-        }
-        root = Path(self.sub_data_root)
-        return [self._read(root, name) for name in read_names(self.ann_file)]
-
-    def _read(self, root: Path, name: str) -> dict:
-        xml_path = root / self.ann_subdir / f'{name}.xml'
-        picture = read_voc(xml_path)
-        instances = []
-        for found in picture.objects:
-            reason = why_left_out(found, picture, list(self.cat2label))
-            if reason:
-                self.left_out.append((found, reason))
-                continue
-            instances.append(
-                {
-                    'bbox': list(found.box),
-                    'bbox_label': self.cat2label[found.class_name],
-                    'ignore_flag': int(found.ignored),
-                }
-            )
-        return {
-            'img_id': name,
-            'img_path': str(_image_path(root / self.img_subdir, name)),
-            'xml_path': str(xml_path),
-            'width': picture.width,
-            'height': picture.height,
-            'instances': instances,
-        }
+        return read_voc_folder(
+            Path(self.sub_data_root), self.ann_file, self.ann_subdir, self.img_subdir
+        )
 
 
-def _image_path(folder: Path, name: str) -> Path:
-    """Return the image of a name; where there is none, the name it should have."""
-    candidates = [folder / f'{name}{suffix}' for suffix in IMAGE_SUFFIXES]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+def read_voc_folder(
+    root: Path,
+    names_file: str | Path,
+    annotations: str = 'Annotations',
+    images: str = 'JPEGImages',
+) -> tuple[list[str], list[Picture]]:
+    """Read the XML files that a list names.
+
+    Returns:
+        tuple[list[str], list[Picture]]: The classes that occur, sorted, and the images.
+
+    Raises:
+        UserError: If a file is missing or broken.
+    """
+    pictures = [
+        replace(
+            read_voc(root / annotations / f'{name}.xml'),
+            title=name,
+            image=with_suffix(root / images, name),
+        )
+        for name in read_names(names_file)
+    ]
+    found = {thing.class_name for picture in pictures for thing in picture.objects}
+    return sorted(found), pictures
