@@ -43,6 +43,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-pictures', action='store_true', help='write the JSON only'
     )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network (torch.compile): some minutes at the start; worth it '
+        'for thousands of images of like size',
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(
         '--cfg-options',

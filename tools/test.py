@@ -53,6 +53,12 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override settings of the config: a.b.0.c=1, key="[(a,b),(c,d)]"',
     )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network (torch.compile): some minutes at the start; worth it '
+        'for thousands of images of like size',
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(
         '--launcher',

@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
         '--amp', action='store_true', help='train in mixed precision (needs a GPU)'
     )
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the network and the losses (torch.compile): some minutes at the '
+        'start, and again for a new image shape; worth it for hours on a GPU',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help="scale the learning rate by batch size over the config's base_batch_size",

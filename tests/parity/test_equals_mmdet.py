@@ -208,13 +208,13 @@ def test_an_image_is_trained_on_alike_in_any_batch(
     monkeypatch.setattr(BalancedSampler, '_iteration', lambda self: 9)
     batch = fabricated()
     drawn = {}
-    original = type(model.rpn_head)._loss_of_sample
+    original = type(model.rpn_head).loss_of_sample
 
     def spy(self, sample, scores, deltas, anchors, targets):
         drawn['anchors'] = anchors, sample
         return original(self, sample, scores, deltas, anchors, targets)
 
-    monkeypatch.setattr(type(model.rpn_head), '_loss_of_sample', spy)
+    monkeypatch.setattr(type(model.rpn_head), 'loss_of_sample', spy)
 
     def anchors_of(some):
         model(**collate(model, copy.deepcopy(some), True), mode='loss')

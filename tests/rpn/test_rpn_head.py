@@ -247,13 +247,13 @@ def test_the_sample_of_an_image_is_the_same_in_any_batch(
         )
     )
     drawn = []
-    loss_of_sample = RegionProposalHead._loss_of_sample
+    loss_of_sample = RegionProposalHead.loss_of_sample
 
     def spy(self, sample, scores, deltas, anchors, targets):
         drawn.append((sample, anchors, targets))
         return loss_of_sample(self, sample, scores, deltas, anchors, targets)
 
-    monkeypatch.setattr(RegionProposalHead, '_loss_of_sample', spy)
+    monkeypatch.setattr(RegionProposalHead, 'loss_of_sample', spy)
     monkeypatch.setattr(type(ours.sampler), '_iteration', lambda self: 5)
     ours.loss_by_feat(*ours(features), truth, metas)
     for image, meta in enumerate(metas):

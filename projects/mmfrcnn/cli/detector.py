@@ -27,13 +27,16 @@ class Detector:
         config (Config): A loaded and checked config.
         checkpoint (str): Its checkpoint; loaded weights-only.
         device (str): Where to run.
+        compiled (bool): Whether to compile the model.
 
     Attributes:
         classes (tuple[str, ...]): Class names, by label.
         palette (Any): Their colours, if the data set has some, else 'random'.
     """
 
-    def __init__(self, config: Config, checkpoint: str, device: str) -> None:
+    def __init__(
+        self, config: Config, checkpoint: str, device: str, compiled: bool = False
+    ) -> None:
         check_checkpoint(checkpoint)
         init_default_scope(config.get('default_scope', 'mmdet'))
         loaded = _load_checkpoint(checkpoint, map_location='cpu')
@@ -41,7 +44,7 @@ class Detector:
         self.model = MODELS.build(config.model)
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
-        prepare_for_inference(self.model.to(device))
+        prepare_for_inference(self.model.to(device), compiled)
         meta = _dataset_meta(config, loaded.get('meta') or {})
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')

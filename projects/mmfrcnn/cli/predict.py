@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     _check_arguments(args, source)
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
-    detector = Detector(config, args.checkpoint, choose_device(args.device))
+    device = choose_device(args.device)
+    detector = Detector(config, args.checkpoint, device, args.compile)
 
     out_dir.mkdir(parents=True, exist_ok=True)
     journal = Journal(out_dir / 'journal.jsonl', _settings(args, config))

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(WeightsCheck())
-        runner.register_hook(FastInferenceHook())
+        runner.register_hook(FastInferenceHook(args.compile))
         if args.out:
             dump = CocoResults(args.out, runner.test_dataloader.dataset)
             runner.test_evaluator.metrics.append(dump)

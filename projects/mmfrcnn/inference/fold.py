@@ -36,13 +36,9 @@ def fold_batch_norms(model: nn.Module) -> int:
     folded = 0
     for parent, conv_name, norm_name in list(_pairs(model)):
         conv, norm = parent.get_submodule(conv_name), parent.get_submodule(norm_name)
-        foldable = (
-            type(conv) is nn.Conv2d
-            and isinstance(norm, _BatchNorm)
-            and not norm.training
-            and norm.running_mean is not None
-        )
-        if foldable:
+        if type(conv) is not nn.Conv2d or not isinstance(norm, _BatchNorm):
+            continue
+        if not norm.training and norm.running_mean is not None:
             parent.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
             parent.set_submodule(norm_name, nn.Identity())
             folded += 1
@@ -61,12 +57,12 @@ def _pairs(model: nn.Module) -> Iterator[Pair]:
             if module.with_norm and module.order[:2] == ('conv', 'norm'):
                 yield module, 'conv', module.norm_name
         elif isinstance(module, ResNet) and not module.deep_stem:
-            yield module, 'conv1', module.norm1_name
+            yield module, 'conv1', str(module.norm1_name)
         elif type(module) in (BasicBlock, Bottleneck, resnext.Bottleneck):
-            yield module, 'conv1', module.norm1_name
-            yield module, 'conv2', module.norm2_name
+            yield module, 'conv1', str(module.norm1_name)
+            yield module, 'conv2', str(module.norm2_name)
             if type(module) is not BasicBlock:
-                yield module, 'conv3', module.norm3_name
+                yield module, 'conv3', str(module.norm3_name)
 
 
 def _pairs_of_graph(module: fx.GraphModule) -> Iterator[Pair]:

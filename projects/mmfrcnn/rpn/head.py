@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..anchors.grid import AnchorGrid, AnchorGridCache
-from ..boxes import image_sizes, pad_instances
+from ..boxes import image_sizes, pad_instances, positive_box_loss
 from ..errors import UserError
 from ..matching import Sample, assign_batch, image_keys, sample_batch
 from .proposals import ProposalRules, Proposals, select_proposals
@@ -63,6 +63,8 @@ class RegionProposalHead(BaseModule):
             ``min_bbox_size``.
         init_cfg (dict | list[dict] | None): Initial weights.
     """
+
+    select_proposals = staticmethod(select_proposals)
 
     def __init__(
         self,
@@ -206,7 +208,7 @@ class RegionProposalHead(BaseModule):
         logits = scores[..., 0]
         if self.objectness_channels == 2:
             logits = logits - scores[..., 1]
-        proposals = select_proposals(
+        proposals = self.select_proposals(
             logits,
             deltas,
             grid.boxes,
@@ -257,7 +259,7 @@ class RegionProposalHead(BaseModule):
         )
         index = sample.indices  # (N, K)
         matched = assignment.matched.gather(1, index)[..., None].expand(-1, -1, 4)
-        return self._loss_of_sample(
+        return self.loss_of_sample(
             sample,
             scores.gather(1, index[..., None].expand(-1, -1, scores.shape[-1])),
             deltas.gather(1, index[..., None].expand(-1, -1, deltas.shape[-1])),
@@ -265,7 +267,7 @@ class RegionProposalHead(BaseModule):
             truth.boxes.gather(1, matched),
         )
 
-    def _loss_of_sample(
+    def loss_of_sample(
         self,
         sample: Sample,
         scores: Tensor,
@@ -306,8 +308,9 @@ class RegionProposalHead(BaseModule):
             deltas = self.bbox_coder.decode(anchors, deltas)
         else:
             targets = self.bbox_coder.encode(anchors, targets)
-        box_weight = positive.view(-1, 1).float().expand_as(deltas)
-        loss_bbox = self.loss_bbox(deltas, targets, box_weight, avg_factor=samples)
+        loss_bbox = positive_box_loss(
+            self.loss_bbox, deltas, targets, positive.view(-1), samples
+        )
         return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
 
     def _flatten(

@@ -2,6 +2,13 @@
 
 from .alternating import AlternatingTrainLoop
 from .channels_last import ChannelsLastHook
+from .compiled import CompileHook, compile_detector
 from .step_log import StepLogProcessor
 
-__all__ = ['AlternatingTrainLoop', 'ChannelsLastHook', 'StepLogProcessor']
+__all__ = [
+    'AlternatingTrainLoop',
+    'ChannelsLastHook',
+    'CompileHook',
+    'StepLogProcessor',
+    'compile_detector',
+]
