@@ -228,6 +228,24 @@ def test_repeated_ground_truths_are_shifted_apart(random_boxes):
     compare(ours, MaxIoUAssigner(**given).assign(*arguments))
 
 
+def test_thresholds_that_move(random_boxes):
+    """Dynamic R-CNN sets them while training."""
+    generator = torch.Generator().manual_seed(1)
+    truth = random_boxes(6, generator)
+    priors = truth.repeat(10, 1) + torch.rand(60, 4, generator=generator) * 30
+    arguments = dict(pos_iou_thr=0.4, neg_iou_thr=0.4, match_low_quality=False)
+    ours, theirs = AnchorAssigner(**arguments), MaxIoUAssigner(**arguments)
+    boxes = InstanceData(bboxes=truth, labels=torch.zeros(6, dtype=torch.int64))
+    found = []
+    for threshold in (0.4, 0.7):
+        for one in (ours, theirs):
+            one.pos_iou_thr = one.neg_iou_thr = one.min_pos_iou = threshold
+            found.append(one.assign(InstanceData(priors=priors), boxes).gt_inds)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[3])
+    assert (found[2] > 0).sum() < (found[0] > 0).sum()
+    assert not (found[2] < 0).any()
+
+
 def test_gpu_assign_thr_is_accepted_without_effect(random_boxes):
     generator = torch.Generator().manual_seed(6)
     arguments = (

@@ -1,0 +1,106 @@
+"""Every shipped config: builds, takes a training step, predicts, draws, is listed."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmdet.registry import VISUALIZERS
+from mmengine.config import Config
+
+from mmfrcnn.cli.registered import check_registered
+
+from . import small
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = {
+    path.relative_to(ROOT / 'configs').as_posix(): path
+    for path in sorted((ROOT / 'configs').glob('[!_]*/*.py'))
+}
+CONFIGS = pytest.mark.parametrize('name', PATHS)
+
+
+@functools.lru_cache(maxsize=1)
+def detector_of(model_text: str, path: Path):
+    """Build a config's detector, once for configs in a row that have the same."""
+    return small.build(small.shrink(Config.fromfile(path)).model)
+
+
+@functools.cache
+def visualizer():
+    return VISUALIZERS.build(
+        dict(type='DetLocalVisualizer', vis_backends=[], name='test of configs')
+    )
+
+
+@functools.cache
+def _checked(key: str, path: Path, pictures: Path) -> None:
+    """Train, predict and draw; once for configs that differ in the schedule alone."""
+    config = small.shrink(Config.fromfile(path))
+    detector = detector_of(str(config.model), path)
+
+    losses = small.train_step(detector, config, small.load(config, 'train', pictures))
+    assert any('loss' in name for name in losses)
+    for name, loss in losses.items():
+        assert torch.isfinite(loss).all(), name
+    trained = {n: p for n, p in detector.named_parameters() if p.requires_grad}
+    assert not [name for name, p in trained.items() if p.grad is None]
+    for name, parameter in trained.items():
+        assert torch.isfinite(parameter).all(), name
+
+    items = small.load(config, 'test', pictures)
+    results = small.predict(detector, items)
+    assert len(results) == len(items)
+    for result in results:
+        found = result.pred_instances
+        height, width = result.ori_shape
+        limit = torch.tensor([width, height, width, height]) + 1e-2
+        assert len(found) > 0
+        assert torch.isfinite(found.bboxes).all() and torch.isfinite(found.scores).all()
+        assert (found.bboxes >= -1e-2).all() and (found.bboxes <= limit).all()
+        if 'masks' in found:
+            assert found.masks.shape == (len(found), height, width)
+        picture = np.zeros((height, width, 3), np.uint8)
+        visualizer().add_datasample('picture', picture, result, draw_gt=False)
+
+
+# Both sources of a config in a row: they share its detector.
+@pytest.mark.parametrize(
+    ('name', 'pictures'),
+    itertools.product(PATHS, ('drawn', 'real')),
+    indirect=['pictures'],
+)
+def test_trains_and_predicts(name, pictures):
+    path = PATHS[name]
+    config = small.shrink(Config.fromfile(path))
+    parts = [
+        config.model,
+        config.optim_wrapper,
+        [config[f'{split}_dataloader'].dataset for split in ('train', 'test')],
+    ]
+    _checked(str(parts), path, pictures)
+
+
+@CONFIGS
+def test_names_are_registered(name):
+    check_registered(Config.fromfile(PATHS[name]))
+
+
+@CONFIGS
+def test_has_a_row_and_an_entry(name):
+    """In the folder's README.md and metafile.yml, its figures with their source."""
+    path = PATHS[name]
+    assert f'({path.name})' in (path.parent / 'README.md').read_text('utf-8')
+    listed = yaml.safe_load((path.parent / 'metafile.yml').read_text('utf-8'))
+    entries = {entry['Name']: entry for entry in listed['Models']}
+    entry = entries[path.stem]
+    assert entry['Config'] == f'configs/{name}'
+    assert entry['In Collection'] in [one['Name'] for one in listed['Collections']]
+    for result in entry.get('Results', ()):
+        source = result['Source']
+        assert source.startswith(('published elsewhere', 'measured')), source

@@ -1,0 +1,123 @@
+"""The blocks of docs/options.md: each builds, takes a training step and predicts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EarlyStoppingHook, EMAHook
+from mmengine.runner import Runner
+
+from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.cli.test import _augment
+from mmfrcnn.cli.train import TrainingReport
+
+from . import small
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / 'configs/faster_rcnn/faster-rcnn_r18_fpn_1x_coco.py'
+PAGE = (ROOT / 'docs/options.md').read_text('utf-8')
+BLOCKS = dict(
+    re.findall(r'^### ([^\n]+)\n(?:(?!###).)*?^```python\n(.*?)^```', PAGE, re.M | re.S)
+)
+
+
+@pytest.fixture
+def config_of(tmp_path):
+    """Return a function: the config of a block, small."""
+
+    def make(title: str) -> Config:
+        path = tmp_path / 'option.py'
+        path.write_text(f"_base_ = '{BASE.as_posix()}'\n{BLOCKS[title]}")
+        config = load_config(str(path))
+        check_registered(config)
+        config.work_dir = str(tmp_path / 'run')
+        return small.shrink(config)
+
+    return make
+
+
+def test_every_heading_has_its_block():
+    assert len(BLOCKS) == PAGE.count('\n### ') == PAGE.count('```python')
+
+
+@pytest.mark.parametrize('title', BLOCKS)
+def test_an_option_trains_and_predicts(title, config_of, drawn):
+    config = config_of(title)
+    detector = small.build(config.model)
+    items = small.load(config, 'train', drawn)
+    before = [p.detach().clone() for p in detector.parameters()]
+    losses = small.train_step(detector, config, items)
+    assert all(torch.isfinite(loss).all() for loss in losses.values())
+    assert any(
+        not torch.equal(old, new)
+        for old, new in zip(before, detector.parameters(), strict=True)
+    )
+    results = small.predict(detector, small.load(config, 'test', drawn))
+    for result in results:
+        assert len(result.pred_instances) > 0
+        assert torch.isfinite(result.pred_instances.bboxes).all()
+
+
+def runner_of(config: Config, pictures: Path) -> Runner:
+    """Return a Runner for an epoch of two iterations of one picture."""
+    small.on_pictures(config, pictures)
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+        config[f'{split}_dataloader'].dataset.indices = 2
+    config.train_dataloader.batch_size = 1
+    config.train_cfg.max_epochs = 1
+    annotations = config.val_dataloader.dataset
+    evaluator = dict(ann_file=f'{annotations.data_root}/{annotations.ann_file}')
+    config.val_evaluator.update(evaluator)
+    config.test_evaluator.update(evaluator)
+    config.default_hooks.checkpoint.interval = -1
+    config.experiment_name = Path(config.work_dir).parent.name
+    return Runner.from_cfg(config)
+
+
+@pytest.mark.parametrize(
+    'title, hook',
+    [('Averaged weights (EMA)', EMAHook), ('Early stopping', EarlyStoppingHook)],
+)
+def test_hooks_run(title, hook, config_of, drawn):
+    runner = runner_of(config_of(title), drawn)
+    runner.train()
+    assert any(isinstance(one, hook) for one in runner.hooks)
+    assert runner.iter == 2
+    assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
+
+
+@pytest.mark.parametrize('scaled', [True, False])
+def test_the_log_says_how_the_rate_is_scaled(scaled, config_of, drawn):
+    config = config_of('The learning rate as written')
+    if scaled:
+        config.auto_scale_lr.enable = True
+    runner = runner_of(config, drawn)
+    lines: list[str] = []
+    runner.logger.info = lines.append
+    runner.register_hook(TrainingReport(), priority='VERY_LOW')
+    runner.train()
+    report = next(line for line in lines if line.startswith('Training on'))
+    if scaled:
+        assert (
+            'Learning rate 0.00125, scaled from 16 images an iteration to 1' in report
+        )
+    else:
+        assert 'Learning rate 0.02, made for 16 images an iteration' in report
+
+
+def test_augmented_at_test_time(config_of, drawn):
+    """Three sizes, flipped and not, go through the detector and are merged."""
+    config = config_of('Test-time augmentation')
+    _augment(config)
+    runner = runner_of(config, drawn)
+    seen = []
+    runner.model.module.register_forward_pre_hook(lambda *_: seen.append(1))
+    figures = runner.test()
+    assert len(seen) == 2 * 3 * 2
+    assert 'coco/bbox_mAP' in figures
