@@ -58,5 +58,6 @@ default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(max_keep_ckpts=2),
 )
+custom_hooks = [dict(type='PreflightHook'), dict(type='ChannelsLastHook')]
 log_processor = dict(window_size=10)
 randomness = dict(seed=0)

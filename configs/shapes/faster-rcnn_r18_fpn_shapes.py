@@ -7,6 +7,8 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 max_iters = 1300
+# Of some thirty batches of four images; ten would be too few.
+norm = dict(type='BN', momentum=0.05)
 
 model = dict(
     # Three stages of a ResNet-18 of half the width: the fourth learns last and slowest.
@@ -18,6 +20,7 @@ model = dict(
         dilations=(1, 1, 1),
         out_indices=(0, 1, 2),
         frozen_stages=-1,
+        norm_cfg=norm,
         norm_eval=False,
         init_cfg=None,
     ),
@@ -25,7 +28,7 @@ model = dict(
         in_channels=[32, 64, 128],
         out_channels=64,
         num_outs=4,
-        norm_cfg=dict(type='BN'),
+        norm_cfg=norm,
     ),
     rpn_head=dict(
         in_channels=64,
@@ -50,7 +53,7 @@ model = dict(
             assigner=dict(pos_iou_thr=0.6, ignore_iof_thr=0.5), sampler=dict(num=64)
         ),
         rpn_proposal=dict(nms_pre=400, max_per_img=250),
-        rcnn=dict(assigner=dict(ignore_iof_thr=0.5), sampler=dict(num=128)),
+        rcnn=dict(assigner=dict(ignore_iof_thr=0.5), sampler=dict(num=96)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
 )
@@ -61,7 +64,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=0.0025, betas=(0.9, 0.99), weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=10.0),
 )
@@ -75,7 +78,11 @@ param_scheduler = [
         eta_min_ratio=0.005,
     ),
 ]
-custom_hooks = [dict(type='PreflightHook'), dict(type='ChannelsLastHook')]
+custom_hooks = [
+    dict(type='PreflightHook'),
+    dict(type='ChannelsLastHook'),
+    dict(type='FreezeNormHook', begin=800),
+]
 default_hooks = dict(
     logger=dict(interval=20),
     checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2),

@@ -3,12 +3,14 @@
 from .alternating import AlternatingTrainLoop
 from .channels_last import ChannelsLastHook
 from .compiled import CompileHook, compile_detector
+from .freeze_norm import FreezeNormHook
 from .step_log import StepLogProcessor
 
 __all__ = [
     'AlternatingTrainLoop',
     'ChannelsLastHook',
     'CompileHook',
+    'FreezeNormHook',
     'StepLogProcessor',
     'compile_detector',
 ]
