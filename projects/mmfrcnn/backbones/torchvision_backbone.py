@@ -42,6 +42,7 @@ class TorchvisionBackbone(BaseModule):
             no gradients, batch statistics not updated.
         frozen_norm (bool): Fix every batch norm, its statistics and its affine part, as
             small batches ask.
+        norm_eps (float | None): Epsilon of every batch norm, instead of the network's.
         weights (str | None): Name of a set of torchvision's weights, such as
             ``IMAGENET1K_V1``; downloaded when training starts.
         init_cfg (dict | None): mmengine's initialisation, instead of ``weights``.
@@ -62,10 +63,13 @@ class TorchvisionBackbone(BaseModule):
         out_nodes: Sequence[str],
         frozen_node: str | None = None,
         frozen_norm: bool = True,
+        norm_eps: float | None = None,
         weights: str | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         network = _build(name)
+        if norm_eps is not None:
+            _set_norm_eps(network, norm_eps)
         super().__init__(pretrained_init(name, weights, init_cfg))
         self.name = name
         self.out_nodes = list(out_nodes)
@@ -184,6 +188,12 @@ def _check_nodes(network: nn.Module, name: str, nodes: Sequence[str]) -> None:
             raise UserError(
                 f'{name} has no node {node!r}.{near} It has {", ".join(outer[:30])}'
             )
+
+
+def _set_norm_eps(network: nn.Module, eps: float) -> None:
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eps = eps
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -26,13 +26,17 @@ def check_checkpoint(path: str) -> None:
     if not file.is_file():
         near = ''
         if file.parent.is_dir():
-            near = did_you_mean(file.name, (f.name for f in file.parent.glob('*.pth')))
+            near = did_you_mean(file.name, (f.name for f in _checkpoints(file.parent)))
         raise UserError(f'no such checkpoint: {path}.{near}')
-    if not _is_complete(file):
+    if file.suffix != '.safetensors' and not _is_complete(file):
         raise UserError(
             f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: it '
             'was cut off while being written, or is none of torch. Use another'
         )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [*folder.glob('*.pth'), *folder.glob('*.safetensors')]
 
 
 def find_last_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:

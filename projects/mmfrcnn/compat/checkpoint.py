@@ -23,6 +23,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmfrcnn.compat import safetensors
 from mmfrcnn.errors import UserError
 
 # Element types of the arrays and scalars that logs and metadata hold.
@@ -40,19 +41,26 @@ def history_method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError('GLOBAL builtins.getattr of something else')
 
 
+def numpy_constructors() -> dict[str, Any]:
+    """Return the two functions that make numpy's arrays, by their names in files.
+
+    numpy moved them in version 2.0; files may have either name.
+    """
+    module = importlib.import_module('numpy._core.multiarray')
+    return {
+        f'numpy.{core}.multiarray.{name}': getattr(module, name)
+        for name in ('_reconstruct', 'scalar')
+        for core in ('core', '_core')
+    }
+
+
 def allowed_globals() -> list[Any]:
     """Return what a checkpoint may name beyond torch's own list.
 
     Returns:
-        list: Classes and functions, or pairs of one and the name it has in files. numpy
-        moved its two constructors in version 2.0; files may have either name.
+        list: Classes and functions, or pairs of one and the name it has in files.
     """
-    module = importlib.import_module('numpy._core.multiarray')
-    constructors = [
-        (getattr(module, name), f'numpy.{core}.multiarray.{name}')
-        for name in ('_reconstruct', 'scalar')
-        for core in ('core', '_core')
-    ]
+    constructors = [(builder, name) for name, builder in numpy_constructors().items()]
     element_types = [type(np.dtype(element)) for element in _ELEMENTS]
     methods = (history_method, 'builtins.getattr')
     return [
@@ -71,9 +79,7 @@ def install() -> None:
     torch.serialization.add_safe_globals(allowed_globals())
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = _load_weights_only
-    checkpoint.load_url = functools.partial(
-        torch.hub.load_state_dict_from_url, weights_only=True
-    )
+    checkpoint.load_url = _download_weights_only
     load = CheckpointLoader.load_checkpoint.__func__
     if not hasattr(load, '__wrapped__'):
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
@@ -84,19 +90,32 @@ def _load_weights_only(file, map_location=None, weights_only=None):
     return torch.load(file, map_location=map_location, weights_only=True)
 
 
+def _download_weights_only(url: str, *arguments: Any, **options: Any) -> Any:
+    """Stand for torch's loader of addresses, which would unpickle everything."""
+    load = torch.hub.load_state_dict_from_url
+    try:
+        return load(url, *arguments, weights_only=True, **options)
+    except URLError as error:
+        raise UserError(
+            f'{url} could not be downloaded ({error}). Without a connection, download '
+            'it on another machine, and either name that file in place of it or put it '
+            f'in {Path(torch.hub.get_dir()) / "checkpoints"}'
+        ) from None
+
+
 def _with_clear_errors(load):
     """Wrap ``CheckpointLoader.load_checkpoint``."""
 
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        if str(filename).endswith('.safetensors') and '://' not in str(filename):
+            return {'state_dict': safetensors.read(filename)[0]}
         try:
             loaded = load(cls, filename, map_location, logger)
         except FileNotFoundError:
             raise UserError(f'no such checkpoint: {filename}') from None
         except IsADirectoryError:
             raise UserError(f'{filename} is a folder, not a checkpoint') from None
-        except URLError as error:
-            raise UserError(_no_download(filename, error)) from None
         except Exception as error:
             if not _file_is_at_fault(filename, error):
                 raise
@@ -119,15 +138,6 @@ def _file_is_at_fault(filename: str, error: Exception) -> bool:
     on_disk = Path(filename).expanduser().is_file()
     of_the_machine = isinstance(error, (MemoryError, OSError)) or 'CUDA' in str(error)
     return on_disk and not of_the_machine
-
-
-def _no_download(filename: str, error: URLError) -> str:
-    """Say what to do about weights that cannot be downloaded."""
-    return (
-        f'{filename} could not be downloaded ({error}). Without a connection, download '
-        'it on another machine, and either name that file in place of it or put it in '
-        f'{Path(torch.hub.get_dir()) / "checkpoints"}'
-    )
 
 
 def _refusal(filename: str, error: str) -> str:

@@ -51,7 +51,9 @@ class BatchedRoIHead(BaseModule):
         bbox_head (dict): Config of a box head with mmdet's standard targets and losses.
         shared_head (dict | None): Layers between pooling and box head (res5 of C4).
         train_cfg (dict | None): ``assigner``, ``sampler`` and ``pos_weight`` (-1).
-        test_cfg (dict | None): ``score_thr``, ``nms`` and ``max_per_img``.
+        test_cfg (dict | None): ``score_thr``, ``nms``, ``max_per_img`` and
+            ``min_bbox_size`` (0): sides of a detection, in input pixels, are at least
+            this.
         init_cfg (dict | None): Initial weights.
     """
 
@@ -249,12 +251,16 @@ class BatchedRoIHead(BaseModule):
         # Empty slots score nothing, so no threshold lets them through.
         probabilities = probabilities.masked_fill(~proposals.mask.view(-1, 1), -1)
         boxes = self._refine(proposals.boxes, result['bbox_pred'].float(), metas)
+        scores = probabilities[:, :-1].view(*boxes.shape[:2], -1)
+        smallest = self.test_cfg.get('min_bbox_size', 0)
+        if smallest > 0:
+            large = (boxes[..., 2:] - boxes[..., :2] >= smallest).all(-1)
+            scores = scores.masked_fill(~large, -1)
         if rescale:
             scale = to_device(
                 [meta['scale_factor'] for meta in metas], torch.float32, boxes.device
             )
             boxes = boxes / scale.repeat(1, 2)[:, None, None]
-        scores = probabilities[:, :-1].view(*boxes.shape[:2], -1)
         return self._detections(boxes, scores)
 
     def _refine(self, boxes: Tensor, deltas: Tensor, metas: list[dict]) -> Tensor:

@@ -59,8 +59,8 @@ class RegionProposalHead(BaseModule):
         loss_bbox (dict): Box loss.
         train_cfg (dict | None): ``assigner``, ``sampler``, ``allowed_border`` (-1) and
             ``pos_weight`` (-1).
-        test_cfg (dict | None): ``nms_pre``, ``max_per_img``, ``nms`` and
-            ``min_bbox_size``.
+        test_cfg (dict | None): ``nms_pre``, ``max_per_img``, ``nms``,
+            ``min_bbox_size`` and ``score_thr``.
         init_cfg (dict | list[dict] | None): Initial weights.
     """
 
@@ -359,4 +359,5 @@ def _proposal_rules(cfg: dict) -> ProposalRules:
         max_per_img=cfg.get('max_per_img', -1),
         iou_threshold=threshold,
         min_bbox_size=cfg.get('min_bbox_size', -1),
+        score_thr=cfg.get('score_thr', 0.0),
     )

@@ -80,12 +80,14 @@ class ProposalRules:
         iou_threshold (float): NMS within an image and level, above this IoU.
         min_bbox_size (float): Width and height must exceed this, in pixels; negative:
             no matter.
+        score_thr (float): Objectness must be at least this.
     """
 
     nms_pre: int
     max_per_img: int
     iou_threshold: float
     min_bbox_size: float
+    score_thr: float = 0.0
 
 
 @torch.no_grad()
@@ -130,7 +132,7 @@ def select_proposals(
     boxes = torch.minimum(boxes.view(images, -1, 4), limit).clamp_(min=0)
     scores = logits.gather(1, index).sigmoid()
 
-    usable = torch.isfinite(scores) & torch.isfinite(boxes).all(-1)
+    usable = (scores >= rules.score_thr) & torch.isfinite(boxes).all(-1)
     if rules.min_bbox_size >= 0:
         usable &= (boxes[..., 2:] - boxes[..., :2] > rules.min_bbox_size).all(-1)
     # What is not usable is put where it overlaps nothing: a box without area.
