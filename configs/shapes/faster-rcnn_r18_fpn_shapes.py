@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 max_iters = 1300
-# Of some thirty batches of four images; ten would be too few.
+# Statistics over some twenty batches of four images; the default, ten, is too few.
 norm = dict(type='BN', momentum=0.05)
 
 model = dict(
