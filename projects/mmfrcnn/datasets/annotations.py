@@ -26,6 +26,8 @@ MARKED_IGNORE = 'marked "ignore"'
 
 CATEGORIES_BYTES = 1 << 22
 """More than the categories of any known COCO file take, LVIS's 1,203 included."""
+VOC_DEFAULTS = ('', '0', 'Unspecified')
+COCO_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
 Box = tuple[float, float, float, float]
 
@@ -39,6 +41,7 @@ class Object:
     title: str
     ignored: bool = False  # crowd or difficult: neither object nor background
     left_out: str | None = None  # a reason of the file's own
+    extras: tuple[str, ...] = ()  # what else the file says of it
 
 
 @dataclass
@@ -132,10 +135,16 @@ def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
     ]
     written = ', '.join(f'{side:g}' for side in sides)
     # In decimals, so that what is written with a fraction is read without a residue.
-    x1, y1, x2, y2 = (float(Decimal(str(side)) - 1) for side in sides)
+    x1, y1, x2, y2 = (plus(side, -1.0) for side in sides)
     difficult = (node.findtext('difficult') or '0').strip() not in ('', '0')
     title = f'{path.stem}: {what}, {name} ({written})'
-    return Object(name, (x1, y1, x2, y2), title, ignored=difficult)
+    extras = tuple(
+        child.tag
+        for child in node
+        if child.tag not in ('name', 'bndbox', 'difficult')
+        and (len(child) or (child.text or '').strip() not in VOC_DEFAULTS)
+    )
+    return Object(name, (x1, y1, x2, y2), title, ignored=difficult, extras=extras)
 
 
 def _xml_number(node: ElementTree.Element, key: str, path: Path, what: str) -> float:
@@ -243,12 +252,32 @@ def _read_coco_objects(
         picture.objects.append(
             Object(
                 name,
-                (x, y, x + width, y + height),
+                (x, y, plus(x, width), plus(y, height)),
                 f'annotation {number} in {picture.title}, {name} {bbox}',
                 ignored=bool(entry.get('iscrowd')),
                 left_out=_coco_left_out(entry, path, what),
+                extras=_coco_extras(entry, width * height),
             )
         )
+
+
+def plus(one: float, other: float) -> float:
+    """Add as decimal numbers: 0.1 + 0.2 is 0.3.
+
+    Example:
+        >>> plus(0.1, 0.2)
+        0.3
+    """
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return one + other
+    return float(Decimal(repr(one)) + Decimal(repr(other)))
+
+
+def _coco_extras(entry: Mapping, box_area: float) -> tuple[str, ...]:
+    extras = [key for key, value in entry.items() if value and key not in COCO_KEYS]
+    if not math.isclose(float(entry['area']), box_area, rel_tol=1e-6, abs_tol=1e-6):
+        extras.append('area (other than that of the box)')
+    return tuple(extras)
 
 
 def _coco_left_out(entry: Mapping, path: str | Path, what: str) -> str | None:

@@ -11,6 +11,7 @@ from mmdet.registry import DATASETS
 from mmfrcnn.datasets.annotations import Picture, read_names, read_voc
 from mmfrcnn.datasets.images import with_suffix
 from mmfrcnn.datasets.pictures import PictureDataset
+from mmfrcnn.datasets.yolo import read_class_names
 
 
 @DATASETS.register_module()
@@ -20,7 +21,8 @@ class VocXmlDataset(PictureDataset, XMLDataset):
     As mmdet's `XMLDataset`, and: boxes that cannot be used are left out by name (see
     `PictureDataset`), objects marked ``difficult`` are regions to ignore, coordinates
     keep their fractions, images may be of any common type, and a broken file is named.
-    Without ``metainfo`` the classes are those that occur, in alphabetical order.
+    Without ``metainfo`` the classes are those of ``classes.txt`` in the folder or,
+    where there is none, those that occur, in alphabetical order.
     """
 
     def read(self) -> tuple[list[str], list[Picture]]:
@@ -39,7 +41,8 @@ def read_voc_folder(
     """Read the XML files that a list names.
 
     Returns:
-        tuple[list[str], list[Picture]]: The classes that occur, sorted, and the images.
+        tuple[list[str], list[Picture]]: The classes, those of ``classes.txt`` or, where
+        there is none, those that occur, sorted; and the images.
 
     Raises:
         UserError: If a file is missing or broken.
@@ -52,5 +55,7 @@ def read_voc_folder(
         )
         for name in read_names(names_file)
     ]
+    if (root / 'classes.txt').is_file():
+        return read_class_names(root / 'classes.txt'), pictures
     found = {thing.class_name for picture in pictures for thing in picture.objects}
     return sorted(found), pictures
