@@ -16,6 +16,7 @@ from .pictures import coco_leaf
 
 LONGEST = 128  # pixels of the longer side of a picture
 PROPOSALS, SAMPLES, DETECTIONS = 60, 16, 5
+SPLITS = ('train', 'val', 'test')
 FIRST_RATE = 0.001  # of the learning rate: where schedules begin
 
 
@@ -28,6 +29,14 @@ def shrink(config: Config) -> Config:
         for leaf in _leaves(config[f'{split}_dataloader'].dataset):
             _visit(leaf.pipeline, _with_small_pictures)
     _visit(config.get('tta_pipeline', []), _with_small_pictures)
+    return config
+
+
+def narrow(config: Config) -> Config:
+    """Make a quarter-width backbone of a ResNet-18, and a narrow box head."""
+    config.model.backbone.base_channels = 16
+    config.model.neck.in_channels = [16, 32, 64, 128]
+    config.model.roi_head.bbox_head.fc_out_channels = 32
     return config
 
 
@@ -85,6 +94,12 @@ def _leaves(dataset: dict) -> list[ConfigDict]:
     return [leaf for one in inner for leaf in _leaves(one)] if inner else [dataset]
 
 
+def wants_proposals(config: Config) -> bool:
+    """Whether the training data has proposals stored beforehand."""
+    leaves = _leaves(config.train_dataloader.dataset)
+    return any(leaf.get('proposal_file') for leaf in leaves)
+
+
 def num_classes(config: Config) -> int:
     """Return the number of classes of a detector's config, at most COCO's 80."""
     found = [80]
@@ -94,8 +109,9 @@ def num_classes(config: Config) -> int:
 
 def on_pictures(config: Config, source: Path) -> None:
     """Put a folder of COCO's form in place of every data set, inside its wrappers."""
-    for split in ('train', 'val', 'test'):
-        for leaf in _leaves(config[f'{split}_dataloader'].dataset):
+    loaders = {split: config[f'{split}_dataloader'] for split in SPLITS}
+    for split in filter(loaders.get, SPLITS):
+        for leaf in _leaves(loaders[split].dataset):
             pipeline = leaf.pipeline
             leaf.clear()
             leaf.update(coco_leaf(source, pipeline, num_classes(config)))
