@@ -11,6 +11,7 @@ from mmfrcnn.datasets.preflight import (
     check_dataset,
     explain_data_error,
 )
+from mmfrcnn.datasets.rotation import TightRotate
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
 from mmfrcnn.datasets.yolo import YoloDataset
 
@@ -19,6 +20,7 @@ __all__ = [
     'LoadStoredProposals',
     'PictureDataset',
     'PreflightHook',
+    'TightRotate',
     'VocXmlDataset',
     'YoloDataset',
     'check_dataset',
