@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import torch
@@ -26,8 +27,7 @@ def shrink(config: Config) -> Config:
     _visit(config.model, _without_download)
     _visit(config.model, _with_few_boxes)
     for split in ('train', 'test'):
-        for leaf in _leaves(config[f'{split}_dataloader'].dataset):
-            _visit(leaf.pipeline, _with_small_pictures)
+        _visit(config[f'{split}_dataloader'].dataset, _with_small_pipeline)
     _visit(config.get('tta_pipeline', []), _with_small_pictures)
     return config
 
@@ -60,7 +60,7 @@ def _without_download(node: dict) -> None:
 def _with_few_boxes(node: dict) -> None:
     if 'nms_pre' in node:
         node.update(nms_pre=4 * PROPOSALS, max_per_img=PROPOSALS)
-    if 'score_thr' in node:  # so that an untrained head detects something
+    elif 'score_thr' in node:  # so that an untrained head detects something
         node.update(score_thr=0.0, max_per_img=DETECTIONS)
     if 'strides' in node and 'scales' in node:  # anchors, like the pictures
         node['scales'] = [scale / 4 for scale in node['scales']]
@@ -68,10 +68,16 @@ def _with_few_boxes(node: dict) -> None:
         node['sampler']['num'] = SAMPLES
 
 
+def _with_small_pipeline(node: dict) -> None:
+    _visit(node.get('pipeline', []), _with_small_pictures)
+
+
 def _with_small_pictures(node: dict) -> None:
     for key, value in node.items():
         if 'scale' in key or 'size' in key:
             node[key] = _smaller(value)
+        elif key == 'border':  # of a mosaic: minus half a picture's side
+            node[key] = (-LONGEST // 2, -LONGEST // 2)
 
 
 def _smaller(value):
@@ -123,13 +129,9 @@ def load(config: Config, split: str, source: Path, count: int = 2) -> list[dict]
     config = copy.deepcopy(config)
     on_pictures(config, source)
     dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
-    items = []
-    for index in range(len(dataset)):
-        if dataset.get_data_info(index)['instances']:
-            items.append(dataset[index])
-        if len(items) == count:
-            break
-    return items
+    items = (dataset[index] for index in range(len(dataset)))
+    with_objects = (item for item in items if len(item['data_samples'].gt_instances))
+    return list(itertools.islice(with_objects, count))
 
 
 def build(model: ConfigDict) -> torch.nn.Module:
