@@ -1,21 +1,14 @@
-# Mosaic: four pictures in one, scaled by 0.5 to 1.5.
+# Mosaic: four pictures in one of 1280x1280 pixels, meeting at a random point.
 # README.md beside this file shows what it does to pictures.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
-image_scale = (800, 800)
+image_scale = (640, 640)  # of each picture
 inner_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
 ]
 train_pipeline = [
     dict(type='Mosaic', img_scale=image_scale, pad_val=114.0),
-    dict(
-        type='RandomAffine',  # and the middle of the four pictures, of one's size
-        max_rotate_degree=0.0,
-        max_shear_degree=0.0,
-        scaling_ratio_range=(0.5, 1.5),
-        border=(-image_scale[0] // 2, -image_scale[1] // 2),
-    ),
     # What is left of an object may have no area.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), keep_empty=False),
     dict(type='RandomFlip', prob=0.5),

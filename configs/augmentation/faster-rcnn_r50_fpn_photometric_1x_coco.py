@@ -1,4 +1,4 @@
-# Brightness, contrast, saturation and hue at random, as in SSD.
+# Brightness, contrast, saturation, hue and order of channels at random, as in SSD.
 # README.md beside this file shows what it does to pictures.
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 

@@ -62,7 +62,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='LVISMetric',
+    type='LvisMetric',
     ann_file=data_root + 'annotations/lvis_v1_val.json',
     metric='bbox',
 )

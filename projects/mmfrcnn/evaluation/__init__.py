@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from mmfrcnn.evaluation.lvis import LvisMetric
 from mmfrcnn.evaluation.proposal_recall import ProposalRecall
 from mmfrcnn.evaluation.voc import PascalVocMetric
 
-__all__ = ['PascalVocMetric', 'ProposalRecall']
+__all__ = ['LvisMetric', 'PascalVocMetric', 'ProposalRecall']
