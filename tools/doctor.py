@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 # By its path: importing the package needs the very things that may be broken.
-FILE = Path(__file__).resolve().parents[1] / 'projects/mmfrcnn/compat/doctor.py'
+FILE = (
+    Path(__file__).resolve().parents[1] / 'projects/mmfrcnn/compat/doctor/__init__.py'
+)
 
 if __name__ == '__main__':
     spec = importlib.util.spec_from_file_location('mmfrcnn_doctor', FILE)

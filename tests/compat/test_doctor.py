@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmfrcnn.compat import doctor
-from mmfrcnn.compat.doctor import Probe
+from mmfrcnn.compat.doctor import checks, probes
+from mmfrcnn.compat.doctor.probes import Probe
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools/doctor.py'
 
@@ -35,16 +36,16 @@ def examine(folder, monkeypatch, *, versions=None, driver='', **broken):
         'pycocotools': '2.0.11',
     }
     there.update(versions or {})
-    monkeypatch.setattr(doctor, 'installed', there.get)
-    monkeypatch.setattr(doctor, 'nvidia_driver', lambda: driver)
-    probes = {name: Probe(found, '') for name, found in HEALTHY.items()}
+    monkeypatch.setattr(checks, 'installed', there.get)
+    monkeypatch.setattr(checks, 'nvidia_driver', lambda: driver)
+    tried = {name: Probe(found, '') for name, found in HEALTHY.items()}
     for name, result in broken.items():
         name = name.replace('mm_packages', 'mm packages')
         if isinstance(result, str):
-            probes[name] = Probe({}, result)
+            tried[name] = Probe({}, result)
         else:
-            probes[name] = Probe(HEALTHY[name] | result, '')
-    findings = doctor.examine(folder, probes.__getitem__)
+            tried[name] = Probe(HEALTHY[name] | result, '')
+    findings = doctor.examine(folder, tried.__getitem__)
     return {finding.name: finding for finding in findings}
 
 
@@ -134,7 +135,7 @@ def test_a_healthy_machine_has_nothing_wrong(tmp_path, monkeypatch):
             ),
             'import mmdet',
             'MMCV==2.3.6 is used but incompatible',
-            'mmdet && ' + doctor.PIP + ' install onedl-mmengine onedl-mmcv onedl-mmdet',
+            'mmdet && ' + checks.PIP + ' install onedl-mmengine onedl-mmcv onedl-mmdet',
         ),
     ],
 )
@@ -176,8 +177,8 @@ def test_data_that_is_there_and_incomplete(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_wrong(tmp_path, monkeypatch):
-    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=10**8)
-    monkeypatch.setattr(doctor.shutil, 'disk_usage', lambda folder: usage)
+    usage = checks.shutil.disk_usage(tmp_path)._replace(free=10**8)
+    monkeypatch.setattr(checks.shutil, 'disk_usage', lambda folder: usage)
     finding = examine(tmp_path, monkeypatch)['disk']
     assert finding.state == 'wrong'
     assert '0.1 GB' in finding.says
@@ -185,11 +186,11 @@ def test_a_full_disk_is_wrong(tmp_path, monkeypatch):
 
 def test_a_probe_that_crashes_or_hangs_is_reported(monkeypatch):
     crash = 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)'
-    monkeypatch.setitem(doctor.PROBES, 'numpy', crash)
-    assert doctor.run_probe('numpy').error == 'crashed with signal 11'
-    monkeypatch.setitem(doctor.PROBES, 'numpy', 'import time; time.sleep(60)')
-    monkeypatch.setattr(doctor, 'PROBE_SECONDS', 1)
-    assert 'did not answer' in doctor.run_probe('numpy').error
+    monkeypatch.setitem(probes.PROBES, 'numpy', crash)
+    assert probes.run_probe('numpy').error == 'crashed with signal 11'
+    monkeypatch.setitem(probes.PROBES, 'numpy', 'import time; time.sleep(60)')
+    monkeypatch.setattr(probes, 'SECONDS', 1)
+    assert 'did not answer' in probes.run_probe('numpy').error
 
 
 def fake_package(folder, name, body):
