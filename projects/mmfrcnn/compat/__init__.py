@@ -14,7 +14,8 @@ def install() -> None:
     """Mend the installed mm stack; calling it again changes nothing."""
     extension.install()
     # They import mmengine, which the doctor must be able to do without.
-    from mmfrcnn.compat import checkpoint, packages
+    from mmfrcnn.compat import checkpoint, config_text, packages
 
     packages.install()
     checkpoint.install()
+    config_text.install()
