@@ -103,7 +103,8 @@ def _leaves(dataset: dict) -> list[ConfigDict]:
 def wants_proposals(config: Config) -> bool:
     """Whether the training data has proposals stored beforehand."""
     leaves = _leaves(config.train_dataloader.dataset)
-    return any(leaf.get('proposal_file') for leaf in leaves)
+    steps = [step['type'] for leaf in leaves for step in leaf.get('pipeline', ())]
+    return 'LoadStoredProposals' in steps
 
 
 def num_classes(config: Config) -> int:
