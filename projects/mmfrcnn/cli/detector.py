@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.datasets import set_num_classes
 from mmfrcnn.errors import UserError
 from mmfrcnn.inference import prepare_for_inference
 
@@ -41,11 +42,13 @@ class Detector:
         init_default_scope(config.get('default_scope', 'mmdet'))
         loaded = _load_checkpoint(checkpoint, map_location='cpu')
         weights = loaded.get('state_dict', loaded)
+        meta = _dataset_meta(config, loaded.get('meta') or {})
+        if not _given_classes(config):  # training took them from the annotations
+            set_num_classes(config.model, len(meta['classes']))
         self.model = MODELS.build(config.model)
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
         prepare_for_inference(self.model.to(device), compiled)
-        meta = _dataset_meta(config, loaded.get('meta') or {})
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')
         _check_class_count(config, self.classes, checkpoint)
@@ -79,15 +82,19 @@ def _innermost(dataset: Any) -> Any:
     return dataset
 
 
+def _given_classes(config: Config) -> Any:
+    metainfo = _innermost(config.test_dataloader.dataset).get('metainfo') or {}
+    return metainfo.get('classes')
+
+
 def _dataset_meta(config: Config, meta: dict[str, Any]) -> dict[str, Any]:
     """Return class names and colours: the checkpoint's, else the config's."""
     stored = meta.get('dataset_meta') or {}
     if stored.get('classes') or stored.get('CLASSES'):
         return {'classes': stored.get('CLASSES'), **stored}
+    if _given_classes(config):
+        return _innermost(config.test_dataloader.dataset)['metainfo']
     dataset = _innermost(config.test_dataloader.dataset)
-    given = dataset.get('metainfo') or {}
-    if given.get('classes'):
-        return given
     own = getattr(DATASETS.get(dataset['type']), 'METAINFO', {})
     if not own.get('classes'):
         raise UserError(
