@@ -33,7 +33,11 @@ setup(
     package_dir={'': 'projects'},
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
-    extras_require={'lite': requirements('lite'), 'dev': requirements('dev')},
+    extras_require={
+        'dev': requirements('dev'),
+        'lite': requirements('lite'),
+        'safetensors': requirements('safetensors'),
+    },
     classifiers=[
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',

@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def test_reads_names_of_older_numpy_and_python(tmp_path):
     'hostile, name',
     [
         (Hostile(os.system, 'touch {mark}'), 'system'),
-        (Hostile(eval, "open('{mark}', 'w')"), 'builtins.eval'),
-        (Hostile(getattr, 'text', 'upper'), 'builtins.getattr'),
+        (Hostile(eval, "open('{mark}', 'w')"), 'eval'),
+        (Hostile(getattr, 'text', 'upper'), 'getattr'),
         (Hostile(np.load, '{mark}', None, True), 'load'),
         (torch.zeros(2), 'torch'),
     ],
@@ -89,7 +90,7 @@ def test_refuses_by_name_and_executes_nothing(tmp_path, hostile, name):
 def test_refuses_names_inside_names(tmp_path):
     """Protocol 4 can ask for an attribute of an attribute."""
     path = tmp_path / 'weights.pkl'
-    path.write_bytes(b'\x80\x04\x8c\x05numpy\x8c\x0fndarray.tofile.x\x93.')
+    path.write_bytes(b'\x80\x04\x8c\x05numpy\x8c\x10ndarray.tofile.x\x93.')
     with pytest.raises(UserError, match=r'numpy\.ndarray\.tofile\.x'):
         read_pickle(str(path))
 
@@ -98,8 +99,9 @@ def test_refuses_names_inside_names(tmp_path):
     'content, message',
     [
         ({'model': {'a': 'text'}}, 'a is str, not an array'),
-        ({'model': {'a': np.array([{}])}}, 'a is object, not an array'),
-        ({'model': {'a': np.array(['x'])}}, 'not an array'),
+        ({'model': {'a': np.array([{}])}}, "asks for numpy.dtype 'O8'"),
+        ({'model': {'a': np.array(['x'])}}, "asks for numpy.dtype 'U1'"),
+        ({'model': {'a': np.ndarray}}, 'a is type, not an array'),
         ({'model': {}}, 'no dict of arrays'),
         ([1, 2], 'no dict of arrays'),
     ],
@@ -110,10 +112,9 @@ def test_refuses_what_is_no_number(tmp_path, content, message):
 
 
 def test_damaged(tmp_path):
-    path = write(tmp_path, {'model': {'a': np.arange(100.0)}})
-    whole = open(path, 'rb').read()
+    path = Path(write(tmp_path, {'model': {'a': np.arange(100.0)}}))
+    whole = path.read_bytes()
     for end in (0, 1, 10, len(whole) // 2, len(whole) - 1):
-        with open(path, 'wb') as stream:
-            stream.write(whole[:end])
+        path.write_bytes(whole[:end])
         with pytest.raises(UserError, match='no complete pickle'):
-            read_pickle(path)
+            read_pickle(str(path))

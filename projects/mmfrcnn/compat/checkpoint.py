@@ -41,26 +41,19 @@ def history_method(owner: Any, name: str) -> Any:
     raise pickle.UnpicklingError('GLOBAL builtins.getattr of something else')
 
 
-def numpy_constructors() -> dict[str, Any]:
-    """Return the two functions that make numpy's arrays, by their names in files.
-
-    numpy moved them in version 2.0; files may have either name.
-    """
-    module = importlib.import_module('numpy._core.multiarray')
-    return {
-        f'numpy.{core}.multiarray.{name}': getattr(module, name)
-        for name in ('_reconstruct', 'scalar')
-        for core in ('core', '_core')
-    }
-
-
 def allowed_globals() -> list[Any]:
     """Return what a checkpoint may name beyond torch's own list.
 
     Returns:
-        list: Classes and functions, or pairs of one and the name it has in files.
+        list: Classes and functions, or pairs of one and the name it has in files. numpy
+        moved its two constructors in version 2.0; files may have either name.
     """
-    constructors = [(builder, name) for name, builder in numpy_constructors().items()]
+    module = importlib.import_module('numpy._core.multiarray')
+    constructors = [
+        (getattr(module, name), f'numpy.{core}.multiarray.{name}')
+        for name in ('_reconstruct', 'scalar')
+        for core in ('core', '_core')
+    ]
     element_types = [type(np.dtype(element)) for element in _ELEMENTS]
     methods = (history_method, 'builtins.getattr')
     return [

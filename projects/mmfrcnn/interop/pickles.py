@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..compat.checkpoint import numpy_constructors
 from ..errors import UserError
 
 
@@ -30,13 +30,71 @@ def latin1_bytes(text: str, encoding: str = 'latin1') -> bytes:
     return text.encode('latin1')
 
 
-KNOWN = {
+def no_bytes() -> bytes:
+    """Stand for ``bytes``, which older protocols call for those of an empty array."""
+    return b''
+
+
+class ElementType:
+    """Stand for ``numpy.dtype``: numbers of one kind.
+
+    Args:
+        code (str): Such as ``f4``.
+        align (bool): Unused, as for numpy's.
+        copy (bool): Unused.
+    """
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
+        if not re.fullmatch(r'[fiu][1248]|b1', code):
+            raise RefusedError(f'numpy.dtype {code!r}')
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class StoredArray:
+    """Stand for ``numpy.ndarray``, whose own reader trusts what a file says."""
+
+    array: np.ndarray
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, element, by_columns, data = state
+        order = 'F' if by_columns else 'C'
+        self.array = stored_array(data, element, shape, order).array
+
+
+def stored_array(
+    data: bytes | str, element: ElementType, shape: tuple, order: str = 'C'
+) -> StoredArray:
+    """Stand for numpy's ``_frombuffer``, with which protocol 5 makes arrays."""
+    raw = data.encode('latin1') if isinstance(data, str) else data  # of Python 2
+    result = StoredArray()
+    result.array = np.frombuffer(raw, element.dtype).reshape(tuple(shape), order=order)
+    return result
+
+
+def stored_scalar(element: ElementType, data: bytes | str) -> StoredArray:
+    """Stand for numpy's ``scalar``."""
+    return stored_array(data, element, ())
+
+
+def empty_array(*_: Any) -> StoredArray:
+    """Stand for numpy's ``_reconstruct``: an array whose state follows."""
+    return StoredArray()
+
+
+KNOWN: dict[str, Any] = {
     'collections.OrderedDict': collections.OrderedDict,
     '_codecs.encode': latin1_bytes,
-    'numpy.ndarray': np.ndarray,
-    'numpy.dtype': np.dtype,
-    **numpy_constructors(),
+    '__builtin__.bytes': no_bytes,
+    'numpy.ndarray': StoredArray,
+    'numpy.dtype': ElementType,
 }
+for core in ('core', '_core'):  # numpy moved them in version 2.0
+    KNOWN[f'numpy.{core}.multiarray._reconstruct'] = empty_array
+    KNOWN[f'numpy.{core}.multiarray.scalar'] = stored_scalar
+    KNOWN[f'numpy.{core}.numeric._frombuffer'] = stored_array
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -82,8 +140,8 @@ def read_pickle(path: str) -> dict[str, Tensor]:
 
 
 def _tensor(key: str, value: Any, path: str) -> Tensor:
-    if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind not in 'fiu':
-        kind = getattr(value, 'dtype', type(value).__name__)
+    if not isinstance(value, StoredArray) or not hasattr(value, 'array'):
+        kind = type(value).__name__
         raise UserError(f'{path}: {key} is {kind}, not an array of numbers')
-    native = np.ascontiguousarray(value, value.dtype.newbyteorder('='))
-    return torch.from_numpy(native.copy()).reshape(value.shape)
+    native = value.array.astype(value.array.dtype.newbyteorder('='))
+    return torch.from_numpy(np.ascontiguousarray(native)).reshape(native.shape)
