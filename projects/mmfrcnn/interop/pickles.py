@@ -10,7 +10,7 @@ import collections
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -60,12 +60,16 @@ class StoredArray:
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, element, by_columns, data = state
-        order = 'F' if by_columns else 'C'
-        self.array = stored_array(data, element, shape, order).array
+        self.array = stored_array(
+            data, element, shape, 'F' if by_columns else 'C'
+        ).array
 
 
 def stored_array(
-    data: bytes | str, element: ElementType, shape: tuple, order: str = 'C'
+    data: bytes | str,
+    element: ElementType,
+    shape: tuple,
+    order: Literal['C', 'F'] = 'C',
 ) -> StoredArray:
     """Stand for numpy's ``_frombuffer``, with which protocol 5 makes arrays."""
     raw = data.encode('latin1') if isinstance(data, str) else data  # of Python 2
