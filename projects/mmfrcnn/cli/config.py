@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
+from mmfrcnn.cli.variables import like, read_with_variables
 from mmfrcnn.errors import UserError, did_you_mean
 
 READ_ELSEWHERE = (
@@ -52,6 +53,12 @@ def load_config(path: str, options: Sequence[str] | None = None) -> Config:
     config = _read(path)
     _check_top_level(config, path)
     overrides = parse_options(options or ())
+    variables = {
+        name: like(name, overrides.pop(name), config[name])
+        for name in set(overrides) & set(config) - top_level_keys()
+    }
+    if variables:
+        config = _set_variables(path, config, variables)
     for key in overrides:
         _check_option(config, key)
     try:
@@ -59,6 +66,19 @@ def load_config(path: str, options: Sequence[str] | None = None) -> Config:
     except (TypeError, KeyError, IndexError) as error:
         raise UserError(f'--cfg-options: {error.args[0]}') from error
     return config
+
+
+def _set_variables(path: str, config: Config, variables: dict[str, Any]) -> Config:
+    """Read a config anew with other values of its variables; see that they count."""
+    for name in variables:
+        alone = read_with_variables(path, {name: variables[name]})
+        changed = [key for key in top_level_keys() if alone.get(key) != config.get(key)]
+        if not changed and variables[name] != config[name]:
+            raise UserError(
+                f'--cfg-options {name}: it would change nothing: no setting is made '
+                f'from the variable {name!r} of the config file'
+            )
+    return read_with_variables(path, variables)
 
 
 def _read(path: str) -> Config:
@@ -149,7 +169,7 @@ def _check_option(config: Config, key: str) -> None:
         if parts[0] in config:
             raise UserError(
                 f'--cfg-options {key}: {parts[0]!r} is a variable of the config file, '
-                'used when the file is read, so setting it now would change nothing. '
+                'used when the file is read, so a part of it cannot be set. '
                 f'Set the keys made from it{_made_from(config, parts[0])}, or write a '
                 'small config with this one as its _base_'
             )
