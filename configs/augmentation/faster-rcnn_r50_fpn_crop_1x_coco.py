@@ -1,5 +1,5 @@
 # Crops of 30% to all of each side.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_crop_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

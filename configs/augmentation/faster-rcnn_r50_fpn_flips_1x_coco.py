@@ -1,5 +1,5 @@
 # Horizontal, vertical and diagonal flips: for pictures without an upright direction.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_flips_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

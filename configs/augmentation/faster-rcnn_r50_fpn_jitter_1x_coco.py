@@ -1,5 +1,5 @@
 # Scale jitter: the short side is 400 to 1000 pixels, at random.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_jitter_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

@@ -1,5 +1,5 @@
 # Large scale jitter (Ghiasi et al. 2021): 0.1 to 2 times 1024 pixels, cropped to that.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_lsj_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

@@ -1,5 +1,5 @@
 # MixUp: a second picture laid over the first, half and half.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_mixup_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 image_scale = (800, 800)

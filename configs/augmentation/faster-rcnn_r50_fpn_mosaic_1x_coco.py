@@ -1,5 +1,5 @@
 # Mosaic: four pictures in one of 1280x1280 pixels, meeting at a random point.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_mosaic_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 image_scale = (640, 640)  # of each picture

@@ -1,5 +1,5 @@
 # Brightness, contrast, saturation, hue and order of channels at random, as in SSD.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_photometric_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

@@ -1,5 +1,5 @@
 # Rotation by up to 30 degrees, boxes kept tight: from outlines where there are some.
-#   python tools/browse_dataset.py configs/augmentation/faster-rcnn_r50_fpn_rotate_1x_coco.py --out-dir browse
+#   python tools/browse_dataset.py CONFIG --out-dir browse
 _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [

@@ -24,6 +24,8 @@ from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.errors import UserError
 
 SPLITS = ('train', 'val', 'test')
+OTHER_CLASSES = ('backbone', 'rpn_head', 'semantic_head', 'panoptic_head')
+"""Parts whose ``num_classes`` are not those of the data set's boxes."""
 
 
 def plain_configs(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
@@ -106,7 +108,7 @@ def _heads(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         if isinstance(node.get('num_classes'), int):
             yield path, node
         for key, child in node.items():
-            if key not in ('backbone', 'rpn_head', 'train_cfg', 'test_cfg'):
+            if key not in OTHER_CLASSES:
                 yield from _heads(child, f'{path}.{key}')
 
 
