@@ -1,0 +1,122 @@
+"""``tools/benchmark.py``: our detector beside its peers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmfrcnn.benchmark.compare import compare_stages, compare_steps
+from mmfrcnn.benchmark.contenders import choose_contenders
+from mmfrcnn.benchmark.counts import compare_counts
+from mmfrcnn.benchmark.pooling import compare_pooling
+from mmfrcnn.benchmark.scale import draw, measure_scale
+from mmfrcnn.benchmark.tables import render
+from mmfrcnn.benchmark.workload import Workload
+from mmfrcnn.cli.runtime import choose_device
+from mmfrcnn.errors import UserError
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure what the command line says and print the tables."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = choose_device(args.device)
+    kinds, missing = choose_contenders(args.peers)
+    for name, reason in missing:
+        print(f'{name} is left out: {reason}')
+    results = []
+    for name in MEASURES:
+        if getattr(args, name):
+            results.append(_measure(name, args, device, kinds))
+            print(f'\n{render(results[-1])}\n', flush=True)
+    scaled = [_scale(axis, args) for axis in args.scale]
+    if args.plot:
+        draw(scaled, args.plot)
+        print(f'The plot is {args.plot}.')
+    results += scaled
+    for fact, text in results[-1]['machine'].items():
+        print(f'{fact}: {text}')
+    if args.json:
+        _write_json(args.json, results)
+
+
+def _measure(
+    name: str, args: argparse.Namespace, device: str, kinds: list
+) -> dict[str, Any]:
+    images, objects = DEFAULTS[name]
+    work = Workload(
+        images=args.batch_size or images,
+        height=args.size[0],
+        width=args.size[1],
+        objects=objects if args.objects is None else args.objects,
+        classes=args.classes,
+        device=device,
+        precision=args.precision,
+    )
+    return MEASURES[name](kinds, work, rounds=args.rounds, warmup=args.warmup, say=_say)
+
+
+def _scale(axis: str, args: argparse.Namespace) -> dict[str, Any]:
+    options = ['--rounds', str(args.rounds), '--precision', args.precision]
+    fixed = {
+        'gts': ('--objects', args.objects),
+        'batch': ('--batch-size', args.batch_size),
+        'classes': ('--classes', args.classes),
+    }
+    for other, (option, value) in fixed.items():
+        if other != axis and value is not None:
+            options += [option, str(value)]
+    if axis != 'size':
+        options += ['--size', *map(str, args.size)]
+    for option, value in (('--device', args.device), ('--threads', args.threads)):
+        if value:
+            options += [option, str(value)]
+    result = measure_scale(axis, options, _say)
+    print(f'\n{render(result)}\n', flush=True)
+    return result
+
+
+def _steps(training: bool) -> Callable:
+    return lambda kinds, work, **more: compare_steps(kinds, work, training, **more)
+
+
+def _stages(own_work: bool) -> Callable:
+    return lambda kinds, work, **more: compare_stages(
+        kinds, work, True, own_work=own_work, **more
+    )
+
+
+MEASURES = {
+    'infer': _steps(False),
+    'train': _steps(True),
+    'stages': _stages(False),
+    'heads': _stages(True),
+    'pooling': lambda kinds, work, **more: compare_pooling(work, **more),
+    'counts': compare_counts,
+}
+# Images a batch and objects an image, where the command line does not say.
+DEFAULTS = {
+    'infer': (1, 8),
+    'train': (2, 8),
+    'stages': (1, 8),
+    'heads': (4, 30),
+    'pooling': (1, 0),
+    'counts': (2, 8),
+}
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _write_json(path: str, results: list[dict[str, Any]]) -> None:
+    try:
+        Path(path).write_text(json.dumps(results, indent=1) + '\n')
+    except OSError as error:
+        raise UserError(f'--json {path}: {error.strerror}') from error
