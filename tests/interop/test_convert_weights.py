@@ -117,12 +117,8 @@ def test_detectron2(tmp_path, capsys):
 def test_mistakes(mobilenet, tmp_path, refuse):
     out = tmp_path / 'out.pth'
     assert 'no such file' in refuse('mmdet', tmp_path / 'a.pth', out)
-    assert 'Faster R-CNN of detectron2' in refuse(
-        '--from', 'detectron2', mobilenet, out
-    )
-    assert 'name the output' in refuse(
-        '--from', 'mmdet', mobilenet, tmp_path / 'x.onnx'
-    )
+    assert 'Faster R-CNN of detectron2' in refuse('detectron2', mobilenet, out)
+    assert 'name the output' in refuse('mmdet', mobilenet, tmp_path / 'x.onnx')
     assert 'is the input' in refuse('mmdet', mobilenet, mobilenet)
     assert not out.exists()
 
