@@ -4,6 +4,7 @@ _base_ = '../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
+    # For outlines. Where the annotations have boxes alone: with_bbox=True, no more.
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='Resize', scale=(1333, 800), keep_ratio=True),
     dict(
