@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 
 import mmfrcnn  # noqa: F401
@@ -218,3 +219,28 @@ def test_contact_sheet_fills_up_with_white() -> None:
     sheet = contact_sheet(tiles)
     assert sheet.shape == (4, 12, 3)
     assert (sheet[2:, :3] == 5).all() and (sheet[2:, 3:] == 255).all()
+
+
+@pytest.mark.parametrize('text', ['<annotation><size>', '<annotation></annotation>'])
+def test_broken_xml_under_mmdets_own_dataset_is_named(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / 'Annotations').mkdir()
+    (tmp_path / 'JPEGImages').mkdir()
+    cv2.imwrite(str(tmp_path / 'JPEGImages/x.jpg'), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / 'Annotations/x.xml').write_text(text)
+    (tmp_path / 'list.txt').write_text('x\n')
+    dataset = {
+        'type': 'XMLDataset',
+        'data_root': str(tmp_path),
+        'ann_file': 'list.txt',
+        'data_prefix': {'sub_data_root': ''},
+        'metainfo': {'classes': ('a',)},
+        'filter_cfg': {'filter_empty_gt': True},
+        'pipeline': [],
+    }
+    config = Config(
+        {'default_scope': 'mmdet', 'train_dataloader': {'dataset': dataset}}
+    )
+    with pytest.raises(UserError, match=r'x\.xml: '), explained(config):
+        DATASETS.build(dataset)

@@ -7,22 +7,26 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmfrcnn.errors import UserError, did_you_mean
 
 
 def check_checkpoint(path: str) -> None:
-    """Check that a checkpoint file is there and complete.
+    """Check, before any data is prepared, that a checkpoint file loads.
 
     Addresses such as ``https://`` or ``torchvision://`` are left to mmengine.
 
     Raises:
-        UserError: If it is missing or was cut off while being written.
+        UserError: If it is missing, was cut off while being written, or asks for more
+            than weights-only loading allows.
     """
     if '://' in path:
         return
     file = Path(path)
+    if file.is_dir():
+        raise UserError(f'{path} is a folder; name a checkpoint file in it')
     if not file.is_file():
         near = ''
         if file.parent.is_dir():
@@ -33,6 +37,7 @@ def check_checkpoint(path: str) -> None:
             f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: it '
             'was cut off while being written, or is none of torch. Use another'
         )
+    CheckpointLoader.load_checkpoint(path, map_location='cpu')
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -142,7 +142,15 @@ def explained(config: Config) -> Iterator[None]:
         if not key:
             raise
         raise UserError(f'{key}: no such file: {missing}') from error
-    except (AssertionError, KeyError, TypeError, ValueError):
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        SyntaxError,
+    ):
+        # SyntaxError: broken XML, too; AttributeError: XML without a tag.
         explain_data_error(config)
         raise
 

@@ -1,0 +1,52 @@
+"""What the tools refuse: one line, exit code 2, nothing executed, nothing prepared."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from .tiny import make_config, run_tool
+
+
+class Payload:
+    """Unpickles by calling a function."""
+
+    def __init__(self, *call: object) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple:
+        return self.call[0], self.call[1:]
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert result.returncode == 2, result.stderr
+    assert 'Traceback' not in result.stdout + result.stderr
+    errors = [x for x in result.stderr.splitlines() if x.startswith('error: ')]
+    assert len(errors) == 1, result.stderr
+    for word in words:
+        assert word in errors[0]
+
+
+@pytest.mark.parametrize('tool', ['test.py', 'predict.py', 'train.py'])
+def test_a_malicious_checkpoint_is_refused_before_the_data(
+    tmp_path: Path, tool: str
+) -> None:
+    config = make_config(tmp_path)
+    mark, path = tmp_path / 'executed', tmp_path / 'malicious.pth'
+    torch.save({'state_dict': Payload(os.system, f'touch {mark}')}, path)
+    args = [config, path]
+    if tool == 'predict.py':
+        args = [tmp_path / 'data/images', *args, '--out-dir', tmp_path / 'out']
+    else:
+        (tmp_path / 'data/train.json').unlink()  # the checkpoint comes first
+        args += ['--work-dir', tmp_path / 'run']
+    if tool == 'train.py':
+        args.remove(path)
+        args += ['--resume', path]
+    assert_one_line(run_tool(tool, *args), str(path), 'asks for', 'system')
+    assert not mark.exists()
+    assert not (tmp_path / 'out').exists()
