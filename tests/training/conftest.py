@@ -75,6 +75,35 @@ class StepRecorder(Hook):
         self.end.append(copy.deepcopy(runner.model.state_dict()))
 
 
+class IterationRecorder(Hook):
+    """Keeps the images, the loss and the optimizer's memory of each iteration."""
+
+    def __init__(self) -> None:
+        self.loss: dict[int, float] = {}
+        self.momentum: dict[int, float] = {}
+        self.images: dict[int, list[int]] = {}
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None
+    ) -> None:
+        """Note the images, and the momentum that an iteration begins with."""
+        state = runner.optim_wrapper.optimizer.state.values()
+        memory = [
+            one['momentum_buffer'].norm().item()
+            for one in state
+            if 'momentum_buffer' in one
+        ]
+        self.momentum[runner.iter] = sum(memory)
+        samples = data_batch['data_samples']
+        self.images[runner.iter] = [sample.img_id for sample in samples]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Note the loss."""
+        self.loss[runner.iter] = outputs['loss'].item()
+
+
 @pytest.fixture(scope='session')
 def build(alternating_config: Path) -> Callable[..., Runner]:
     """Return what builds a Runner of the tiny config in a work folder."""
@@ -97,6 +126,8 @@ def trained(
     runner = build(tmp_path_factory.mktemp('trained'))
     recorder = StepRecorder()
     runner.register_hook(recorder, priority='LOWEST')
+    runner.iterations = IterationRecorder()
+    runner.register_hook(runner.iterations)
     runner.train()
     torch.set_num_threads(threads)
     return runner, recorder

@@ -15,21 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.alternating import AlternatingTrainLoop
 from tests.end_to_end.tiny import REPO, environment, run_tool
 
-BUFFERS = 'momentum_buffer'
+from .conftest import IterationRecorder
 
 
 def losses(work_dir: Path) -> dict[int, float]:
     """Return the loss of each iteration from the newest log of a work folder."""
     log = max(work_dir.glob('*/vis_data/scalars.json'), key=os.path.getmtime)
     records = [json.loads(line) for line in log.read_text().splitlines()]
-    # Logged averages run over the step; what came in is compared where it is alone.
     return {r['step']: r['loss'] for r in records if 'loss' in r}
 
 
@@ -118,39 +116,11 @@ def test_the_final_network_is_tested_by_the_ordinary_tool(
             np.testing.assert_allclose(ours, boxes, atol=0.05)
 
 
-class Losses(Hook):
-    """Keeps the loss and the optimizer's memory of each iteration."""
-
-    def __init__(self) -> None:
-        self.loss: dict[int, float] = {}
-        self.momentum: dict[int, float] = {}
-        self.images: dict[int, list[int]] = {}
-
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None
-    ) -> None:
-        """Note the images, and the momentum that an iteration begins with."""
-        state = runner.optim_wrapper.optimizer.state.values()
-        memory = [one[BUFFERS].norm().item() for one in state if BUFFERS in one]
-        self.momentum[runner.iter] = sum(memory)
-        samples = data_batch['data_samples']
-        self.images[runner.iter] = [sample.img_id for sample in samples]
-
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
-    ) -> None:
-        """Note the loss."""
-        self.loss[runner.iter] = outputs['loss'].item()
-
-
 @pytest.fixture(scope='module')
-def history(build: Callable[..., Runner], tmp_path_factory) -> tuple[Path, Losses]:
-    """An uninterrupted run, with what each iteration saw."""
-    runner = build(tmp_path_factory.mktemp('history'))
-    seen = Losses()
-    runner.register_hook(seen)
-    runner.train()
-    return Path(runner.work_dir), seen
+def history(trained) -> tuple[Path, IterationRecorder]:
+    """The uninterrupted run, with what each iteration saw."""
+    runner, _ = trained
+    return Path(runner.work_dir), runner.iterations
 
 
 @pytest.mark.parametrize('iteration', [2, 4, 10, 16])
@@ -164,7 +134,7 @@ def test_resumed_in_any_step_it_sees_the_same(
     leave_as_killed(work_dir, iteration)
     checkpoint = str(work_dir / f'iter_{iteration}.pth')
     runner = build(work_dir, resume=True, load_from=checkpoint)
-    seen = Losses()
+    seen = IterationRecorder()
     runner.register_hook(seen)
     runner.train()
     assert sorted(seen.loss) == list(range(iteration, 18))
@@ -207,6 +177,10 @@ def test_a_run_is_not_resumed_without_what_it_needs(
         (
             {'param_scheduler': [dict(type='MultiStepLR', milestones=[3])]},
             'MultiStepLR is by epoch',
+        ),
+        (
+            {'param_scheduler': [dict(type='PolyLR', begin=4, by_epoch=False)]},
+            'PolyLR begins at iteration 4 and ends at 4; steps of train_cfg.rpn have 4',
         ),
     ],
 )

@@ -383,3 +383,9 @@ def _check(runner: Runner, settings: list[dict]) -> None:
                     f'the schedule {scheduler["type"]} is by epoch, and steps are '
                     'measured in iterations: set by_epoch=False in param_scheduler'
                 )
+            begin, end = scheduler.get('begin', 0), scheduler.get('end', 0)
+            if not by_epoch and begin >= end:
+                raise UserError(
+                    f'the schedule {scheduler["type"]} begins at iteration {begin} and '
+                    f'ends at {end}; steps of train_cfg.{name} have {one["max_iters"]}'
+                )
