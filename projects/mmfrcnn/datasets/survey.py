@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mmdet.datasets import CocoDataset, XMLDataset
+from tqdm import tqdm
 
 from mmfrcnn.datasets.annotations import (
     UNKNOWN_CLASS,
@@ -116,7 +117,8 @@ def survey(dataset: Surveyed) -> Survey:
     for picture in pictures:
         result.count(picture, min_side)
     if dataset.backend_args is None:  # else the images are not on a disk
-        for info in _infos(dataset):
+        shown = {'total': len(dataset), 'desc': 'looking at images', 'unit': 'image'}
+        for info in tqdm(_infos(dataset), delay=2, **shown):
             _check_image(info, result)
     return result
 
