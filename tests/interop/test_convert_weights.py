@@ -11,9 +11,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmfrcnn.cli import run_command
+from mmfrcnn.errors import UserError
 from mmfrcnn.interop.detectron2 import architecture
+from mmfrcnn.interop.files import write_weights
+from mmfrcnn.interop.mapping import Weights
 from mmfrcnn.interop.torchvision import architecture as torchvision_architecture
 from tests.end_to_end.tiny import run_tool
 
@@ -161,3 +165,17 @@ def test_mmdet_equals_from_file_to_boxes(picture, tmp_path, refuse):
     other = ours.CONFIGS / 'faster_rcnn/faster-rcnn_r18_fpn_1x_coco.py'
     message = refuse('mmdet', source, tmp_path / 'no.pth', other)
     assert 'not of the model in this config' in message
+
+
+@pytest.mark.skipif(not HAS_SAFETENSORS, reason='the extra safetensors is absent')
+def test_safetensors_load_like_checkpoints(tmp_path):
+    """Extras are not weights; a file that was cut off is refused."""
+    path = tmp_path / 'a.safetensors'
+    write_weights(str(path), Weights({'a': torch.arange(3)}, {'b': torch.zeros(1)}))
+    loaded = CheckpointLoader.load_checkpoint(str(path))
+    assert loaded.keys() == {'state_dict'}
+    assert loaded['state_dict']['a'].tolist() == [0, 1, 2]
+    assert loaded['state_dict'].keys() == {'a'}
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match='not a complete'):
+        CheckpointLoader.load_checkpoint(str(path))
