@@ -43,6 +43,16 @@ from mmfrcnn.errors import UserError
             2,
             'error: bad file\n',
         ),
+        (
+            PermissionError(13, 'Permission denied', '/work_dir'),
+            2,
+            'error: /work_dir: Permission denied\n',
+        ),
+        (
+            FileExistsError(17, 'File exists', 'out'),
+            2,
+            'error: out: File exists\n',
+        ),
         (KeyboardInterrupt(), 130, 'interrupted\n'),
     ],
 )

@@ -12,6 +12,14 @@ from importlib import import_module
 
 from mmfrcnn.errors import UserError
 
+UNUSABLE_PATH = (
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""What a folder that cannot be written, or a file in place of a folder, raises."""
+
 
 def run_command(name: str, args: argparse.Namespace) -> int:
     """Run ``mmfrcnn.cli.<name>.run(args)`` and return the exit code of the process.
@@ -31,6 +39,9 @@ def run_command(name: str, args: argparse.Namespace) -> int:
         # From a worker of a data loader it comes wrapped in the worker's traceback.
         message = str(error).rpartition('UserError: ')[2].strip()
         print(f'error: {message}', file=sys.stderr, flush=True)
+        return 2
+    except UNUSABLE_PATH as error:
+        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
