@@ -70,6 +70,12 @@ def parse_args() -> argparse.Namespace:
     how.add_argument('--json', metavar='FILE', help='write all figures there')
     how.add_argument('--plot', metavar='FILE.png', help='draw what --scale measures')
     args = parser.parse_args()
+    for name in ('batch_size', 'objects', 'classes', 'threads', 'rounds'):
+        value = getattr(args, name)
+        if value is not None and value < (name != 'objects'):
+            parser.error(f'--{name.replace("_", "-")} {value}: it must be 1 or more')
+    if min(args.size) < 32:
+        parser.error(f'--size {args.size[0]} {args.size[1]}: at least 32 pixels')
     if args.plot and not args.scale:
         parser.error('--plot draws what --scale measures')
     measures = ('infer', 'train', 'stages', 'heads', 'pooling', 'counts', 'scale')

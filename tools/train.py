@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
         '--amp', action='store_true', help='train in mixed precision (needs a GPU)'
     )
     parser.add_argument(
+        '--profile',
+        action='store_true',
+        help='say in the log where the time of a step goes, stage by stage, and write '
+        'a trace of some iterations to WORK_DIR/profile.json',
+    )
+    parser.add_argument(
         '--compile',
         action='store_true',
         help='compile the network and the losses (torch.compile): some minutes at the '

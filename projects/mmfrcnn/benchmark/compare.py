@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ def compare_steps(
         say(f'building {kind.name}')
         contender = kind(work, training)
         batch = contender.prepare(scenes)
-        run = clocked(lambda c=contender, b=batch: c.step(b), work.wait)
+        run = clocked(partial(contender.step, batch), work.wait)
         choose_memory_order(contender, run, say)
         contenders.append(contender)
         runs[contender.name] = run
@@ -85,19 +86,23 @@ def compare_stages(
     """
     scenes = make_scenes(work)
     contenders, runs = [], {}
-    replay = _no_replay
+    replay: Callable[[Contender], AbstractContextManager] = _no_replay
     if own_work:
         replay = _replay_maker(kinds[0](work, training), scenes)
     for kind in kinds:
         say(f'building {kind.name}')
         contender = kind(work, training)
         run = _stage_run(contender, contender.prepare(scenes), replay)
-        choose_memory_order(contender, lambda r=run: sum(r().values()), say)
+        choose_memory_order(contender, partial(_total, run), say)
         contenders.append(contender)
         runs[contender.name] = run
     stages = take_turns(runs, rounds, warmup, say)
     name = 'heads' if own_work else 'stages'
     return describe(name, work, contenders) | {'training': training, 'stages': stages}
+
+
+def _total(run: Callable[[], dict[str, float]]) -> float:
+    return sum(run().values())
 
 
 def _no_replay(contender: Contender) -> AbstractContextManager:

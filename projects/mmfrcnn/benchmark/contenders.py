@@ -134,11 +134,10 @@ class Contender:
 
 def contender_types() -> dict[str, type[Contender]]:
     """Return all known contenders by name, ours first."""
-    from .detectron2 import Detectron2
     from .openmmlab import Ours, StockMMDet
     from .torchvision import TorchVision
 
-    return {one.name: one for one in (Ours, StockMMDet, TorchVision, Detectron2)}
+    return {one.name: one for one in (Ours, StockMMDet, TorchVision)}
 
 
 def choose_contenders(names: list[str] | None) -> tuple[list[type[Contender]], list]:

@@ -19,6 +19,7 @@ import mmfrcnn
 from ..errors import UserError
 from ..inference import prepare_for_inference
 from .contenders import PROPOSALS, PROPOSALS_BEFORE_NMS, SCORE_THRESHOLD, Contender
+from .regions import common_regions, our_regions
 from .stages import Region
 from .weights import shared_weights
 from .workload import Scene
@@ -82,21 +83,6 @@ class _OpenMMLab(Contender):
     def neck_output(self, maps: list[Tensor]) -> tuple[Tensor, ...]:
         return tuple(maps)
 
-    def common_regions(self) -> list[Region]:
-        model, roi_head = self.model, self.model.roi_head
-        return [
-            Region(model.data_preprocessor, 'forward', 'preprocess'),
-            Region(model.backbone, 'forward', 'backbone'),
-            Region(model.neck, 'forward', 'neck'),
-            Region(model.rpn_head, 'forward', 'RPN convolutions'),
-            Region(model.rpn_head, 'loss_by_feat', 'RPN losses'),
-            Region(model.rpn_head, 'predict_by_feat', 'proposals'),
-            Region(roi_head, 'loss', 'RoI assignment, sampling'),
-            Region(roi_head.bbox_roi_extractor, 'forward', 'RoI features'),
-            Region(roi_head.bbox_head, 'forward', 'head linear layers'),
-            Region(roi_head, 'predict', 'detections'),
-        ]
-
 
 class Ours(_OpenMMLab):
     """This package's parts in the shipped R50-FPN config."""
@@ -116,23 +102,7 @@ class Ours(_OpenMMLab):
 
     def regions(self) -> list[Region]:
         """Say which functions are which stage."""
-        return [*self.common_regions(), *our_regions(self.model)]
-
-
-def our_regions(model: Any) -> list[Region]:
-    """Return the stages that only our heads have."""
-    rpn_head, roi_head = model.rpn_head, model.roi_head
-    matching = 'anchors, assignment, sampling'
-    regions = [
-        Region(rpn_head, '_valid_anchors', matching),
-        Region(roi_head, 'loss_of_sample', 'head losses'),
-    ]
-    if hasattr(rpn_head, 'assigner'):
-        regions += [
-            Region(rpn_head.assigner, 'assign_batch', matching),
-            Region(rpn_head.sampler, 'sample_batch', matching),
-        ]
-    return regions
+        return [*common_regions(self.model), *our_regions(self.model)]
 
 
 class StockMMDet(_OpenMMLab):
@@ -151,7 +121,7 @@ class StockMMDet(_OpenMMLab):
         rpn_head, roi_head = self.model.rpn_head, self.model.roi_head
         matching = 'anchors, assignment, sampling'
         return [
-            *self.common_regions(),
+            *common_regions(self.model),
             Region(rpn_head, 'get_anchors', matching),
             Region(rpn_head, 'get_targets', matching),
             Region(roi_head, 'bbox_loss', 'RoI features'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign
@@ -53,7 +55,7 @@ def compare_pooling(work: Workload, *, rounds: int, warmup: int, say: Say) -> di
         pooled.backward(torch.ones_like(pooled))
 
     runs = {
-        f'{name}, {way.__name__}': clocked(lambda w=way, e=one: w(e), work.wait)
+        f'{name}, {way.__name__}': clocked(partial(way, one), work.wait)
         for way in (forward, both)
         for name, one in (('mmfrcnn', ours), ('torchvision', theirs))
     }

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from .contenders import Contender
 
+_LAYERS = ('conv2d', 'linear')
+
 
 class _Remembered(torch.autograd.Function):
     """Gives a stored output, and a stored gradient to the input."""
@@ -86,7 +88,7 @@ class HeadReplay:
     ) -> None:
         self.contender = contender
         self.pyramid = pyramid
-        self.replays = [Replay(layer, gradients) for layer in (F.conv2d, F.linear)]
+        self.replays = [Replay(getattr(F, name), gradients) for name in _LAYERS]
 
     def __enter__(self) -> None:
         for replay in self.replays:
@@ -95,10 +97,12 @@ class HeadReplay:
         for module in before:
             module.forward = lambda x: x
         neck.forward = self._maps
-        F.conv2d, F.linear = self.replays
+        for name, replay in zip(_LAYERS, self.replays, strict=True):
+            setattr(F, name, replay)
 
     def __exit__(self, *_: object) -> None:
-        F.conv2d, F.linear = (replay.function for replay in self.replays)
+        for name, replay in zip(_LAYERS, self.replays, strict=True):
+            setattr(F, name, replay.function)
         for module in self.contender.up_to_neck():
             del module.forward
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -39,7 +39,7 @@ def paired_ratio(values: Sequence[float], base: Sequence[float]) -> Summary:
 
 
 def take_turns(
-    runs: dict[str, Callable[[], object]],
+    runs: Mapping[str, Callable[[], object]],
     rounds: int,
     warmup: int,
     say: Callable[[str], None] = lambda message: None,
@@ -58,7 +58,7 @@ def take_turns(
     results: dict[str, list] = {name: [] for name in runs}
     start = time.monotonic()
     for number in range(-warmup, rounds):
-        order = list(runs) if number % 2 == 0 else list(reversed(runs))
+        order = list(runs) if number % 2 == 0 else list(runs)[::-1]
         for name in order:
             result = runs[name]()
             if number >= 0:

@@ -37,7 +37,6 @@ class TorchVision(Contender):
             weights=None,
             weights_backbone=None,
             num_classes=self.work.classes + 1,
-            trainable_backbone_layers=5,
             norm_layer=FrozenBatchNorm2d,
             rpn_pre_nms_top_n_train=PROPOSALS_BEFORE_NMS[True],
             rpn_pre_nms_top_n_test=PROPOSALS_BEFORE_NMS[False],

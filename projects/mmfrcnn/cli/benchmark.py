@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = choose_device(args.device)
+    if args.json:
+        _write_json(args.json, [])
     kinds, missing = choose_contenders(args.peers)
     for name, reason in missing:
         print(f'{name} is left out: {reason}')

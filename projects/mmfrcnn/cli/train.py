@@ -17,7 +17,7 @@ from mmfrcnn.cli.checkpoints import (
 from mmfrcnn.cli.config import leaves
 from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
 from mmfrcnn.errors import UserError
-from mmfrcnn.training import CompileHook
+from mmfrcnn.training import CompileHook, ProfileHook
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        if args.profile:
+            runner.register_hook(ProfileHook())
         if args.compile:
             runner.register_hook(CompileHook())
         runner.train()

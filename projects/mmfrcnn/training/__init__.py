@@ -4,6 +4,7 @@ from .alternating import AlternatingTrainLoop
 from .channels_last import ChannelsLastHook
 from .compiled import CompileHook, compile_detector
 from .freeze_norm import FreezeNormHook
+from .profiling import ProfileHook
 from .step_log import StepLogProcessor
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'ChannelsLastHook',
     'CompileHook',
     'FreezeNormHook',
+    'ProfileHook',
     'StepLogProcessor',
     'compile_detector',
 ]

@@ -1,0 +1,73 @@
+"""tools/benchmark.py as people call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmfrcnn.benchmark import scale
+from mmfrcnn.benchmark.tables import render
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ['--size', '64', '96', '--rounds', '2', '--warmup', '0', '--threads', '1']
+
+
+def benchmark(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'tools/benchmark.py'), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def test_tables_and_json(tmp_path):
+    out = tmp_path / 'figures.json'
+    done = benchmark(
+        '--infer', '--heads', '--pooling', '--batch-size', 1, '--json', out, *TINY
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ('time over mmfrcnn', 'best peer over ours', '**heads**', 'RoIAlign'):
+        assert text in done.stdout
+    infer, heads, pooling = json.loads(out.read_text())
+    assert set(infer['seconds']) == {'mmfrcnn', 'mmdet', 'torchvision'}
+    assert all(len(values) == 2 for values in infer['seconds'].values())
+    assert min(min(values) for values in pooling['seconds'].values()) > 0
+    assert {'backward', 'proposals'} <= set(heads['stages']['mmfrcnn'][0])
+    assert infer['machine']['processor'] and infer['machine']['date']
+
+
+def test_scale_draws(tmp_path, monkeypatch):
+    monkeypatch.setitem(scale.AXES, 'gts', ('--objects', (1, 1000)))
+    monkeypatch.setattr(sys, 'argv', [str(ROOT / 'tools/benchmark.py')])
+    result = scale.measure_scale('gts', TINY, lambda message: None)
+    assert [point['value'] for point in result['points']] == [1, 1000]
+    assert all(0.1 < point['memory'] < 24 for point in result['points'])
+    text = render(result)
+    assert '1,000' in text and 'peak GiB' in text
+    plot = tmp_path / 'scale.png'
+    scale.draw([result], str(plot))
+    assert plot.read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ([], 'say what to measure'),
+        (['--infer', '--peers', 'mmdt'], "no contender 'mmdt'"),
+        (['--infer', '--plot', 'a.png'], '--plot draws what --scale measures'),
+        (['--infer', '--device', 'tpu'], '--device tpu'),
+        (['--infer', '--rounds', '0'], '--rounds'),
+        (['--infer', '--size', '0', '96'], '--size'),
+        (['--infer', '--peers', '--json', '/nowhere/a.json', *TINY], '/nowhere/a.json'),
+    ],
+)
+def test_mistakes(arguments, message):
+    done = benchmark(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert 'Traceback' not in done.stderr
