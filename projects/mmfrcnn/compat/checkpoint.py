@@ -87,7 +87,7 @@ def _download_weights_only(url: str, *arguments: Any, **options: Any) -> Any:
     """Stand for torch's loader of addresses, which would unpickle everything."""
     load = torch.hub.load_state_dict_from_url
     try:
-        return load(url, *arguments, weights_only=True, **options)
+        return load(url, *arguments, **options | {'weights_only': True})
     except URLError as error:
         raise UserError(
             f'{url} could not be downloaded ({error}). Without a connection, download '
