@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -23,6 +25,17 @@ import torch
 
 cv2.setNumThreads(0)
 torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '2')))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _own_visualizers() -> Iterator[None]:
+    """Forget the visualizers of a module: mmengine gives them to whoever is next."""
+    yield
+    package = sys.modules.get('mmengine.visualization')
+    if package is not None:
+        visualizer = package.Visualizer
+        for kind in (visualizer, *visualizer.__subclasses__()):
+            kind._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

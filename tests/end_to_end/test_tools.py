@@ -315,10 +315,10 @@ def test_mistakes_get_one_line_and_exit_code_2(trained: Path) -> None:
     other = trained / 'other.py'
     other.write_text(
         "_base_ = './tiny.py'\n"
-        'model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))\n'
+        'model = dict(roi_head=dict(bbox_head=dict(reg_class_agnostic=True)))\n'
     )
     assert_user_error(
         run_tool('test.py', other, checkpoint, '--work-dir', trained / 'mistakes'),
         'is not of the model in this config',
-        'roi_head.bbox_head.fc_cls.bias is (3,), in the model (4,)',
+        'roi_head.bbox_head.fc_reg.bias is (8,), in the model (4,)',
     )

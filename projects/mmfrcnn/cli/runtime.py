@@ -118,6 +118,15 @@ def build_runner(config: Config) -> Runner:
     return runner
 
 
+def leave_processes() -> None:
+    """Take leave of the other processes, if any, at the end of a run.
+
+    Threads that still talk to them when Python ends would abort it.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def is_main_process() -> bool:
     """Whether this process speaks for all (before the process group exists, too)."""
     return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
 from mmfrcnn.cli.results import CocoResults
-from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
+from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
 from mmfrcnn.inference import FastInferenceHook
 
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
             dump = CocoResults(args.out, runner.test_dataloader.dataset)
             runner.test_evaluator.metrics.append(dump)
         runner.test()
+    leave_processes()
 
 
 class WeightsCheck(Hook):

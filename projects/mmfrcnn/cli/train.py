@@ -15,7 +15,7 @@ from mmfrcnn.cli.checkpoints import (
     find_last_checkpoint,
 )
 from mmfrcnn.cli.config import leaves
-from mmfrcnn.cli.runtime import build_runner, explained, prepare, say
+from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
 from mmfrcnn.training import CompileHook, ProfileHook
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
         if args.compile:
             runner.register_hook(CompileHook())
         runner.train()
+    leave_processes()
 
 
 def _use_mixed_precision(config: Config) -> None:
