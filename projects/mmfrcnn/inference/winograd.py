@@ -51,7 +51,7 @@ INPUT_2D = torch.kron(INPUT, INPUT).float()
 OUTPUT_2D = torch.kron(OUTPUT, OUTPUT).float()
 
 # Numbers of a transformed strip of tiles: what a core's cache holds.
-STRIP = 1_000_000
+STRIP = 300_000
 # With fewer channels the transforms cost more than the multiplications they spare.
 FEWEST_CHANNELS = 128
 

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from ..boxes import PaddedInstances, pairwise_iou
 
-# Pairs whose IoU is held at a time for one image: 32 MB in float32, a few such buffers.
-PAIRS_PER_CHUNK = 8_000_000
+# Pairs of the batch whose IoU is held at a time, in a few buffers of float32: what a
+# processor's cache nearly holds; a GPU is better off with few large steps.
+PAIRS_PER_CHUNK = 4_000_000
+PAIRS_PER_CHUNK_ON_GPU = 64_000_000
 
 IGNORED, NEGATIVE, POSITIVE = -1, 0, 1
 
@@ -226,7 +228,7 @@ class AnchorAssigner(BaseAssigner):
         if self.ignore_iof_thr <= 0 or ignored is None:
             return None
         covered = None
-        for chunk in _chunks(ignored.boxes.shape[1], priors.shape[1]):
+        for chunk in _chunks(ignored, priors):
             regions = ignored.boxes[:, chunk]
             if self.ignore_wrt_candidates:
                 fraction = iof(priors, regions).transpose(-1, -2)  # (N, I', S)
@@ -255,7 +257,7 @@ class AnchorAssigner(BaseAssigner):
             -1, int32, (N, S), None without low-quality matches.
         """
         max_iou = nearest = best_of = None
-        for chunk in _chunks(truth.boxes.shape[1], priors.shape[1]):
+        for chunk in _chunks(truth, priors):
             overlap = iou(truth.boxes[:, chunk], priors)  # (N, G', S)
             if excluded is not None:
                 overlap.masked_fill_(excluded[:, None], -1)
@@ -301,9 +303,11 @@ class AnchorAssigner(BaseAssigner):
         return none.scatter_reduce_(1, where, chosen, 'amax')
 
 
-def _chunks(count: int, priors: int) -> Iterator[slice]:
-    """Slices of ``count`` boxes whose pairs with the priors fit the memory bound."""
-    step = max(1, PAIRS_PER_CHUNK // max(priors, 1))
+def _chunks(instances: PaddedInstances, priors: Tensor) -> Iterator[slice]:
+    """Slices of the instances' slots whose pairs with the priors fit the bound."""
+    images, count = instances.mask.shape
+    bound = PAIRS_PER_CHUNK if priors.device.type == 'cpu' else PAIRS_PER_CHUNK_ON_GPU
+    step = max(1, bound // max(images * priors.shape[1], 1))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 
