@@ -1,4 +1,4 @@
-"""Measure our detector beside mmdet's, torchvision's and detectron2's.
+"""Measure our detector beside mmdet's and torchvision's.
 
 All get the same images, boxes, weights, batch, precision and device and take turns in
 this process. Times are medians with quartiles; ratios are paired round by round.

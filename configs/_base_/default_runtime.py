@@ -2,6 +2,7 @@ default_scope = 'mmdet'
 custom_imports = dict(imports=['mmfrcnn'], allow_failed_imports=False)
 
 default_hooks = dict(
+    runtime_info=dict(type='LossRecordHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

@@ -50,3 +50,10 @@ def test_a_malicious_checkpoint_is_refused_before_the_data(
     assert_one_line(run_tool(tool, *args), str(path), 'asks for', 'system')
     assert not mark.exists()
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_training_that_diverges_ends_there(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    options = ['--cfg-options', 'optim_wrapper.optimizer.lr=1e12']
+    result = run_tool('train.py', config, '--work-dir', tmp_path / 'run', *options)
+    assert_one_line(result, 'nan at iteration', 'clip_grad')

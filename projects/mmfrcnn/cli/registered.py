@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmfrcnn.cli.config import leaves, top_level_keys
+from mmfrcnn.cli.places import check_place
 from mmfrcnn.errors import UserError, did_you_mean
 
 LAYER_CONFIGS = ('norm_cfg', 'conv_cfg', 'act_cfg', 'upsample_cfg', 'padding_cfg')
@@ -89,6 +90,7 @@ def _check_typed(path: str, node: dict) -> None:
         if scope:
             cause = f'the package {scope!r} has it, install that package'
         raise UserError(f'{path}: nothing is registered as {name!r}.{near} If {cause}')
+    check_place(path, name, target)
     if not path.endswith(LAYER_CONFIGS):
         accepted, strict = accepted_keys(target)
         _check_keys(path, name, node, accepted | BUILDER_KEYS, strict)
