@@ -8,6 +8,7 @@ Examples:
     python tools/benchmark.py --train --batch-size 16 --precision bfloat16
     python tools/benchmark.py --heads --json heads.json    # what is no convolution
     python tools/benchmark.py --scale gts classes --size 320 416 --plot scale.png
+    python tools/benchmark.py --loader configs/shapes/faster-rcnn_r18_fpn_shapes.py
     python tools/benchmark.py --infer --size 320 416 --rounds 3 --peers torchvision
 """
 
@@ -51,6 +52,14 @@ def parse_args() -> argparse.Namespace:
         help='our training step as ground truths (1 to 10,000 an image), images a '
         'batch, their size, or classes (20 to 1,203) grow; a process for each point',
     )
+    what.add_argument(
+        '--loader',
+        nargs='+',
+        metavar='CONFIG',
+        default=[],
+        help="images a second from a config's training data loader, with 0, 1, 2, ... "
+        'workers: to hold beside the images a second that a step takes',
+    )
     on = parser.add_argument_group('on what')
     on.add_argument('--batch-size', type=int, metavar='N', help='images a batch')
     on.add_argument(
@@ -63,6 +72,13 @@ def parse_args() -> argparse.Namespace:
         '--precision', choices=['float32', 'bfloat16', 'float16'], default='float32'
     )
     on.add_argument('--threads', type=int, metavar='N', help='CPU threads')
+    on.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override settings of the configs of --loader',
+    )
     on.add_argument('--peers', nargs='*', metavar='NAME', help='default: all there are')
     how = parser.add_argument_group('how')
     how.add_argument('--rounds', type=int, default=5, metavar='N')
@@ -78,7 +94,10 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--size {args.size[0]} {args.size[1]}: at least 32 pixels')
     if args.plot and not args.scale:
         parser.error('--plot draws what --scale measures')
-    measures = ('infer', 'train', 'stages', 'heads', 'pooling', 'counts', 'scale')
+    measures = (
+        *('infer', 'train', 'stages', 'heads', 'pooling', 'counts'),
+        *('scale', 'loader'),
+    )
     if not any(getattr(args, name) for name in measures):
         parser.error(f'say what to measure: --{", --".join(measures)}')
     return args

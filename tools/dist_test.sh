@@ -13,7 +13,7 @@ CHECKPOINT=$2
 GPUS=$3
 TOOLS=$(dirname "$0")
 
-"${PYTHON:-python}" -m torch.distributed.run \
+"${PYTHON:-python}" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \
     --node-rank="${NODE_RANK:-0}" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -12,7 +12,7 @@ CONFIG=$1
 GPUS=$2
 TOOLS=$(dirname "$0")
 
-"${PYTHON:-python}" -m torch.distributed.run \
+"${PYTHON:-python}" "$TOOLS/torchrun.py" \
     --nnodes="${NNODES:-1}" \
     --node-rank="${NODE_RANK:-0}" \
     --master-addr="${MASTER_ADDR:-127.0.0.1}" \

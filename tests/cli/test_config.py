@@ -10,6 +10,7 @@ from mmengine.config import Config
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli.config import leaves, load_config, parse_options
 from mmfrcnn.cli.registered import accepted_keys, check_registered
+from mmfrcnn.cli.runtime import _copy_beside_the_work
 from mmfrcnn.errors import UserError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -46,7 +47,7 @@ def test_every_config_of_ours_passes() -> None:
         ('optim_wrapper.optimizer.momentun=0', ['SGD', "'momentum'"]),
         ('default_hooks.logger.intervall=1', ['LoggerHook', "'interval'"]),
         ('randomness.sed=1', ["'sed'", "'seed'"]),
-        ('model.train_cfg.rpn.assigner.type=BalancedSampler', ['assign', 'fit: Anchor']),
+        ('model.train_cfg.rpn.assigner.type=BalancedSampler', ['fit: AnchorA']),
         ('model.train_cfg.rpn.sampler.type=AnchorAssigner', ['has no sample']),
         ('model.rpn_head.type=BatchedRoIHead', ['fit: RegionProposalHead']),
         ('model.roi_head.type=RegionProposalHead', ['fit: BatchedRoIHead']),
@@ -143,3 +144,11 @@ def test_accepted_keys_follow_keyword_sinks() -> None:
     assert accepted_keys(Base) == ({'one'}, True)
     assert accepted_keys(Child) == ({'one', 'two'}, False)
     assert accepted_keys(anything) == ({'three'}, False)
+
+
+def test_a_gpu_gets_pinned_memory_unless_the_config_says_otherwise() -> None:
+    config = load_config(CONFIG, ['val_dataloader.pin_memory=False'])
+    _copy_beside_the_work(config)
+    assert config.train_dataloader.pin_memory is True
+    assert config.val_dataloader.pin_memory is False
+    assert config.model.data_preprocessor.non_blocking is True

@@ -57,3 +57,11 @@ def test_a_training_that_diverges_ends_there(tmp_path: Path) -> None:
     options = ['--cfg-options', 'optim_wrapper.optimizer.lr=1e12']
     result = run_tool('train.py', config, '--work-dir', tmp_path / 'run', *options)
     assert_one_line(result, 'nan at iteration', 'clip_grad')
+
+
+def test_two_processes_say_what_is_wrong_and_no_more(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    options = ['--cfg-options', 'model.neck.type=NoNeck']
+    result = run_tool('dist_train.sh', config, 2, *options)
+    assert result.returncode == 2
+    assert "'NoNeck'" in result.stderr and 'Traceback' not in result.stderr

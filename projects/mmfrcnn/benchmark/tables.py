@@ -26,6 +26,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def title(result: Result) -> str:
     """Say in a line what was measured."""
+    if result['benchmark'] == 'loader':
+        return f'{result["config"]}, batches of {result["batch"]}, nothing but loading'
     work = result['workload']
     text = (
         f'{work["images"]} x {work["height"]}x{work["width"]}, {work["objects"]} '
@@ -123,6 +125,23 @@ def scale_table(result: Result) -> str:
     return f'{text}\n\nTime grew by {factor:.2g} of the growth of the amount.'
 
 
+def loader_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn.benchmark.loader.measure_loader`."""
+    rows = []
+    for point in result['points']:
+        workers = point['workers']
+        mark = ' (the config)' if workers == result['configured'] else ''
+        rows.append(
+            (
+                f'{workers}{mark}',
+                f'{point["rate"]:.1f}',
+                f'{point["rate"] / max(workers, 1):.1f}',
+                f'{point["memory"]:.2f}' if workers else '-',
+            )
+        )
+    return table(('workers', 'images/s', 'each', 'own memory of each, GiB'), rows)
+
+
 def _stage_row(stage: str, times: dict[str, list[float]]) -> tuple[str, ...]:
     ours, *peers = times
     ratio = '-'
@@ -153,6 +172,7 @@ TABLES = {
     'pooling': pooling_table,
     'counts': count_table,
     'scale': scale_table,
+    'loader': loader_table,
 }
 
 

@@ -14,11 +14,15 @@ import torch
 from mmfrcnn.benchmark.compare import compare_stages, compare_steps
 from mmfrcnn.benchmark.contenders import choose_contenders
 from mmfrcnn.benchmark.counts import compare_counts
+from mmfrcnn.benchmark.loader import measure_loader
 from mmfrcnn.benchmark.pooling import compare_pooling
 from mmfrcnn.benchmark.scale import draw, measure_scale
 from mmfrcnn.benchmark.tables import render
 from mmfrcnn.benchmark.workload import Workload
-from mmfrcnn.cli.runtime import choose_device
+from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.cli.runtime import choose_device, explained
+from mmfrcnn.datasets import settle_classes
 from mmfrcnn.errors import UserError
 
 
@@ -37,6 +41,9 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name):
             results.append(_measure(name, args, device, kinds))
             print(f'\n{render(results[-1])}\n', flush=True)
+    for path in args.loader:
+        results.append(_load(path, args.cfg_options))
+        print(f'\n{render(results[-1])}\n', flush=True)
     scaled = [_scale(axis, args) for axis in args.scale]
     if args.plot:
         draw(scaled, args.plot)
@@ -62,6 +69,16 @@ def _measure(
         precision=args.precision,
     )
     return MEASURES[name](kinds, work, rounds=args.rounds, warmup=args.warmup, say=_say)
+
+
+def _load(path: str, options: list[str]) -> dict[str, Any]:
+    config = load_config(path, options)
+    check_registered(config)
+    settle_classes(config, _say)
+    if config.get('train_dataloader') is None:
+        raise UserError(f'--loader {path}: it has no train_dataloader')
+    with explained(config):
+        return measure_loader(config, _say)
 
 
 def _scale(axis: str, args: argparse.Namespace) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def check_place(path: str, name: str, target: Any) -> None:
 
 
 def _fitting(registry: Registry, method: str) -> list[str]:
-    """Return names of registered parts that have a method: this package's, then some."""
+    """Return the names of parts that have a method: this package's, then some."""
     known = registry.module_dict.items()
     parts = [(name, part) for name, part in known if hasattr(part, method)]
     own = sorted(name for name, part in parts if part.__module__[:7] == 'mmfrcnn')

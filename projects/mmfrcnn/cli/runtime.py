@@ -42,6 +42,8 @@ def prepare(args: argparse.Namespace) -> Config:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     device = choose_device(args.device)
     config.launcher = args.launcher
+    if device.startswith('cuda'):
+        _copy_beside_the_work(config)
     if args.launcher != 'none':
         _join_processes(config, args.launcher, device)
     return config
@@ -75,6 +77,16 @@ def choose_device(name: str | None) -> str:
         torch.cuda.set_device(int(index or 0))
     mmengine.device.utils.DEVICE = kind
     return name
+
+
+def _copy_beside_the_work(config: Config) -> None:
+    """Copy images to the GPU while it works, unless the config says otherwise."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(name):
+            config[name].setdefault('pin_memory', True)
+    preprocessor = config.model.get('data_preprocessor')
+    if preprocessor:
+        preprocessor.setdefault('non_blocking', True)
 
 
 def _join_processes(config: Config, launcher: str, device: str) -> None:

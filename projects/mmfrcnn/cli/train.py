@@ -17,7 +17,7 @@ from mmfrcnn.cli.checkpoints import (
 from mmfrcnn.cli.config import leaves
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
-from mmfrcnn.training import CompileHook, ProfileHook
+from mmfrcnn.training import CompileHook, DataWaitHook, ProfileHook
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        runner.register_hook(DataWaitHook())
         if args.profile:
             runner.register_hook(ProfileHook())
         if args.compile:

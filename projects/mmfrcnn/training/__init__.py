@@ -3,6 +3,7 @@
 from .alternating import AlternatingTrainLoop
 from .channels_last import ChannelsLastHook
 from .compiled import CompileHook, compile_detector
+from .data_wait import DataWaitHook
 from .freeze_norm import FreezeNormHook
 from .loss_record import LossRecordHook
 from .profiling import ProfileHook
@@ -12,6 +13,7 @@ __all__ = [
     'AlternatingTrainLoop',
     'ChannelsLastHook',
     'CompileHook',
+    'DataWaitHook',
     'FreezeNormHook',
     'LossRecordHook',
     'ProfileHook',
