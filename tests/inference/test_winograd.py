@@ -23,7 +23,8 @@ def exact(conv, x):
 @pytest.mark.parametrize('images, bias', [(1, True), (3, False)])
 @torch.no_grad()
 def test_equals_the_plain_convolution(size, images, bias, monkeypatch):
-    monkeypatch.setattr(winograd, 'STRIP', 40_000)  # several strips in a map
+    monkeypatch.setattr(winograd, 'STRIP', 40_000)  # several strips in a band
+    monkeypatch.setattr(winograd, 'BAND', 100_000)  # several bands in a map
     conv = layer(128, 160, bias)
     x = torch.randn(images, 128, *size)
     found = WinogradConv2d.of(conv)(x)

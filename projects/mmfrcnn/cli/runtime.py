@@ -17,6 +17,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
+from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.datasets import PreflightHook, explain_data_error, settle_classes
 from mmfrcnn.errors import UserError
@@ -52,14 +53,19 @@ def prepare(args: argparse.Namespace) -> Config:
 def choose_device(name: str | None) -> str:
     """Make a device the one that mmengine uses, and return its name.
 
+    On a CPU the process keeps the memory that it frees.
+
     Args:
         name (str | None): ``cpu``, ``cuda`` or ``cuda:N``; None: a GPU if there is one.
 
     Raises:
         UserError: If there is no such device.
     """
+    chosen = name or mmengine.device.get_device()
+    if chosen == 'cpu':
+        keep_freed_memory()
     if name is None:
-        return mmengine.device.get_device()
+        return chosen
     kind, _, index = name.partition(':')
     if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
         raise UserError(f'--device {name}: it must be cpu, cuda or cuda:N')

@@ -6,7 +6,7 @@ of its 36 positions, and transformed back to 4x4 outputs. The transforms are mat
 products too, so the whole runs at the speed of the matrix library.
 
 Shapes: N images, C input and K output channels, (H, W) the feature map, (Y, X) tiles in
-a map, R rows of tiles at a time.
+a map, R rows of tiles in a strip, strips in bands.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ OUTPUT = torch.tensor(
 INPUT_2D = torch.kron(INPUT, INPUT).float()
 OUTPUT_2D = torch.kron(OUTPUT, OUTPUT).float()
 
-# Numbers of a transformed strip of tiles: what a core's cache holds.
+# Numbers of a transformed strip of tiles: transforms stay in a core's cache.
 STRIP = 300_000
+# Numbers of a band of strips that are multiplied together: all filters are read for
+# each, so few bands, even where other programs take their share of the cache.
+BAND = 5_000_000
 # With fewer channels the transforms cost more than the multiplications they spare.
 FEWEST_CHANNELS = 128
 
@@ -122,33 +125,44 @@ def winograd_conv(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor
     images, channels, height, width = x.shape
     wide = transformed.shape[2]
     down, across = -(-height // 4), -(-width // 4)  # tiles: Y, X
-    rows = STRIP // (36 * images * across * max(channels, wide))
-    rows = min(max(rows, 1), down)  # R
+    row = 36 * images * across * max(channels, wide)  # numbers of a row of tiles
+    rows = min(max(STRIP // row, 1), down)
+    strips = min(max(BAND // (row * rows), 1), -(-down // rows))
 
-    source = x.permute(0, 2, 3, 1)
     result = x.new_empty(images, 4 * down, 4 * across, wide)
     # (4, 4, N, Y, X, K): the place of each output within its tile first.
     tiled = result.view(images, down, 4, across, 4, wide).permute(2, 4, 0, 1, 3, 5)
+    tiles = images * rows * across
+    inputs = x.new_empty(36, strips * tiles, channels)
+    products = x.new_empty(36, strips * tiles, wide)
+    source = x.permute(0, 2, 3, 1)
     strip = x.new_zeros(images, 4 * rows + 2, 4 * across + 2, channels)
     windows = _windows(strip, rows, across)  # (6, 6, N, R, X, C)
     # Written again and again, so that they stay in the cache.
     gathered = x.new_empty(windows.shape)
-    inputs = x.new_empty(36, images * rows * across, channels)
-    products = x.new_empty(36, images * rows * across, wide)
     outputs = x.new_empty(4, 4, images, rows, across, wide)
-    for row in range(0, down, rows):
-        _fill_strip(strip, source, 4 * row - 1)
-        gathered.copy_(windows)
-        torch.mm(INPUT_2D, gathered.view(36, -1), out=inputs.view(36, -1))
-        torch.bmm(inputs, transformed, out=products)
-        torch.mm(OUTPUT_2D, products.view(36, -1), out=outputs.view(16, -1))
-        place = tiled[:, :, :, row : row + rows]
-        found = outputs[:, :, :, : place.shape[3]]
-        if bias is None:
-            place.copy_(found)
-        else:
-            torch.add(found, bias, out=place)
+    for top in range(0, down, strips * rows):
+        firsts = range(top, min(top + strips * rows, down), rows)
+        filled = len(firsts) * tiles
+        for first, part in zip(firsts, inputs.split(tiles, 1), strict=False):
+            _fill_strip(strip, source, 4 * first - 1)
+            gathered.copy_(windows)
+            torch.mm(INPUT_2D, gathered.view(36, -1), out=_flat(part))
+        torch.bmm(inputs[:, :filled], transformed, out=products[:, :filled])
+        for first, part in zip(firsts, products.split(tiles, 1), strict=False):
+            torch.mm(OUTPUT_2D, _flat(part), out=outputs.view(16, -1))
+            place = tiled[:, :, :, first : first + rows]
+            found = outputs[:, :, :, : place.shape[3]]
+            if bias is None:
+                place.copy_(found)
+            else:
+                torch.add(found, bias, out=place)
     return result[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _flat(part: Tensor) -> Tensor:
+    """View tiles of a band, (36, T, C), as (36, T * C), in place."""
+    return part.as_strided((36, part[0].numel()), (part.stride(0), 1))
 
 
 def _windows(strip: Tensor, rows: int, across: int) -> Tensor:
