@@ -63,7 +63,11 @@ def parse_args() -> argparse.Namespace:
     on = parser.add_argument_group('on what')
     on.add_argument('--batch-size', type=int, metavar='N', help='images a batch')
     on.add_argument(
-        '--size', type=int, nargs=2, default=(800, 1088), metavar=('H', 'W')
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='default: 800 1088, and 96 128 for --counts, which do not depend on it',
     )
     on.add_argument('--objects', type=int, metavar='N', help='objects an image')
     on.add_argument('--classes', type=int, default=80, metavar='N')
@@ -90,7 +94,7 @@ def parse_args() -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and value < (name != 'objects'):
             parser.error(f'--{name.replace("_", "-")} {value}: it must be 1 or more')
-    if min(args.size) < 32:
+    if args.size and min(args.size) < 32:
         parser.error(f'--size {args.size[0]} {args.size[1]}: at least 32 pixels')
     if args.plot and not args.scale:
         parser.error('--plot draws what --scale measures')

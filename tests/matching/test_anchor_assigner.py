@@ -11,7 +11,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
 from mmfrcnn.boxes import PaddedInstances, pad_instances
-from mmfrcnn.matching import AnchorAssigner, assigner
+from mmfrcnn.matching import AnchorAssigner, assigner, blocks
 
 # What the RPN and the second stage use, then each argument's other values.
 THRESHOLDS = (
@@ -38,9 +38,14 @@ def setting(request):
     return request.param
 
 
-@pytest.fixture(params=[7, assigner.PAIRS_PER_CHUNK], ids=['chunked', 'whole'])
-def pairs_per_chunk(request, monkeypatch):
-    monkeypatch.setattr(assigner, 'PAIRS_PER_CHUNK', request.param)
+@pytest.fixture(params=['chunked', 'whole', 'blocks'])
+def way(request, monkeypatch):
+    """All pairs in small steps, in one step, or only those of neighbours."""
+    if request.param == 'chunked':
+        monkeypatch.setattr(assigner, 'PAIRS_PER_CHUNK', 7)
+    if request.param == 'blocks':
+        monkeypatch.setattr(assigner, 'FEWEST_FOR_BLOCKS', 1)
+        monkeypatch.setattr(blocks, 'BLOCK', 8)
 
 
 def cases(random_boxes):
@@ -86,7 +91,7 @@ def compare(ours, mmdets):
     assert torch.equal(ours.labels, mmdets.labels)
 
 
-def test_one_image(random_boxes, setting, pairs_per_chunk):
+def test_one_image(random_boxes, setting, way):
     ours, mmdets = AnchorAssigner(**setting), MaxIoUAssigner(**setting)
     for _, priors, truth, ignored in cases(random_boxes):
         arguments = (
@@ -113,7 +118,7 @@ def expected_states(result):
 
 
 @pytest.mark.parametrize('shared', [True, False], ids=['anchors', 'proposals'])
-def test_batch(random_boxes, setting, pairs_per_chunk, shared):
+def test_batch(random_boxes, setting, way, shared):
     generator = torch.Generator().manual_seed(1)
     images = [case[2:] for case in cases(random_boxes) if len(case[1])]
     count = 45
@@ -143,6 +148,22 @@ def test_batch(random_boxes, setting, pairs_per_chunk, shared):
         assert torch.equal(result.max_iou[image, mine], theirs.max_overlaps)
         assert (result.states[image, ~mine] == assigner.IGNORED).all()
         assert (result.matched[image, ~mine] == 0).all()
+
+
+def test_real_anchors(random_boxes):
+    """Enough of them for blocks, in the order of a feature pyramid's."""
+    grid = TASK_UTILS.build(
+        dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8])
+    )
+    anchors = torch.cat(grid.grid_priors([(60, 80), (30, 40)], device='cpu'))
+    assert len(anchors) > assigner.FEWEST_FOR_BLOCKS
+    setting = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
+    generator = torch.Generator().manual_seed(0)
+    truths = with_labels(random_boxes(40, generator, extent=320.0))
+    compare(
+        AnchorAssigner(**setting).assign(InstanceData(priors=anchors), truths),
+        MaxIoUAssigner(**setting).assign(InstanceData(priors=anchors), truths),
+    )
 
 
 def test_boxes_without_area_are_not_there(random_boxes, setting):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmfrcnn.benchmark.counts import count_operators, gpu_pooling
+from mmfrcnn.benchmark.counts import count_operators, gpu_paths
 
 BATCH_SIZES = (2, 8, 16)
 
@@ -29,7 +29,7 @@ def test_waits_do_not_depend_on_the_batch(
         data = collate(model, fabricated(sizes), mode == 'loss')
         with torch.set_grad_enabled(mode == 'loss'):
             model(**data, mode=mode)  # anchors are made once a shape
-            with gpu_pooling():
+            with gpu_paths():
                 found[size] = count_operators(
                     lambda data=data: model(**data, mode=mode)
                 )

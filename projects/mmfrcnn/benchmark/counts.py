@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..matching import AnchorAssigner
 from ..roi import PyramidRoIExtractor
 from .compare import Say
 from .contenders import Contender
@@ -98,18 +99,21 @@ def count_operators(function: Callable[[], object]) -> Counted:
 
 
 @contextmanager
-def gpu_pooling() -> Iterator[None]:
-    """Pool as on a GPU: the CPU's weighted gather asks for sizes freely."""
+def gpu_paths() -> Iterator[None]:
+    """Match and pool as on a GPU: the CPU's own ways ask for sizes freely."""
     original = PyramidRoIExtractor.forward
+    by_blocks = AnchorAssigner._by_blocks
 
     def forward(self: PyramidRoIExtractor, feats: Any, rois: Tensor, *_: Any) -> Tensor:
         return self._pool_levels(feats, rois, self.map_roi_levels(rois, len(feats)))
 
     PyramidRoIExtractor.forward = forward  # type: ignore[method-assign,assignment]
+    AnchorAssigner._by_blocks = lambda *_: False  # type: ignore[method-assign]
     try:
         yield
     finally:
         PyramidRoIExtractor.forward = original  # type: ignore[method-assign]
+        AnchorAssigner._by_blocks = by_blocks  # type: ignore[method-assign]
 
 
 def compare_counts(
@@ -147,7 +151,7 @@ def compare_counts(
 
 
 def _count(contender: Contender, batch: Any) -> Counted:
-    with gpu_pooling(), torch.set_grad_enabled(contender.training):
+    with gpu_paths(), torch.set_grad_enabled(contender.training):
         step = contender.without_preprocessing(batch)
         step()  # anchors are made once a shape
         return count_operators(step)

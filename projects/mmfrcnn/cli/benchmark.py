@@ -59,10 +59,11 @@ def _measure(
     name: str, args: argparse.Namespace, device: str, kinds: list
 ) -> dict[str, Any]:
     images, objects = DEFAULTS[name]
+    height, width = args.size or (SMALL if name == 'counts' else SIZE)
     work = Workload(
         images=args.batch_size or images,
-        height=args.size[0],
-        width=args.size[1],
+        height=height,
+        width=width,
         objects=objects if args.objects is None else args.objects,
         classes=args.classes,
         device=device,
@@ -92,7 +93,7 @@ def _scale(axis: str, args: argparse.Namespace) -> dict[str, Any]:
         if other != axis and value is not None:
             options += [option, str(value)]
     if axis != 'size':
-        options += ['--size', *map(str, args.size)]
+        options += ['--size', *map(str, args.size or SIZE)]
     for option, value in (('--device', args.device), ('--threads', args.threads)):
         if value:
             options += [option, str(value)]
@@ -119,6 +120,7 @@ MEASURES = {
     'pooling': lambda kinds, work, **more: compare_pooling(work, **more),
     'counts': compare_counts,
 }
+SIZE, SMALL = (800, 1088), (96, 128)
 # Images a batch and objects an image, where the command line does not say.
 DEFAULTS = {
     'infer': (1, 8),

@@ -19,11 +19,14 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..boxes import PaddedInstances, pairwise_iou
+from .blocks import match_by_blocks
 
 # Pairs of the batch whose IoU is held at a time, in a few buffers of float32: what a
 # processor's cache nearly holds; a GPU is better off with few large steps.
 PAIRS_PER_CHUNK = 4_000_000
 PAIRS_PER_CHUNK_ON_GPU = 64_000_000
+# Priors in blocks, on a CPU: with fewer, all pairs are computed as fast.
+FEWEST_FOR_BLOCKS = 10_000
 
 IGNORED, NEGATIVE, POSITIVE = -1, 0, 1
 
@@ -132,7 +135,12 @@ class AnchorAssigner(BaseAssigner):
             outside = ~prior_mask
             excluded = outside if excluded is None else excluded | outside
 
-        max_iou, nearest, best_of = self._match(priors, truth, excluded, iou)
+        if self._by_blocks(priors):
+            floor = self.min_pos_iou if self.match_low_quality else None
+            found = match_by_blocks(priors, truth, excluded, floor)
+        else:
+            found = self._match(priors, truth, excluded, iou)
+        max_iou, nearest, best_of = found
 
         low, high = self._negative_range()
         states = torch.full_like(max_iou, IGNORED, dtype=torch.int8)
@@ -199,6 +207,19 @@ class AnchorAssigner(BaseAssigner):
             low, high = self.neg_iou_thr
             return low, high
         return 0.0, self.neg_iou_thr
+
+    def _by_blocks(self, priors: Tensor) -> bool:
+        """Whether the short way is open: many anchors, and IoUs of 0 decide nothing."""
+        return (
+            priors.device.type == 'cpu'
+            and priors.shape[1] >= FEWEST_FOR_BLOCKS
+            and self._overlap_functions()[0] is pairwise_iou
+            and self.pos_iou_thr > 0
+            and (
+                not self.match_low_quality
+                or (self.min_pos_iou > 0 and self.gt_max_assign_all)
+            )
+        )
 
     def _overlap_functions(self) -> tuple[Callable, Callable]:
         """IoU of (truth, priors), and the covered fraction (of, by)."""
