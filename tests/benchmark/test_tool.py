@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mmfrcnn.benchmark import scale
+import mmfrcnn  # noqa: F401
+from mmfrcnn.benchmark import loader, scale
 from mmfrcnn.benchmark.tables import render
+from mmfrcnn.cli.config import load_config
+
+from ..end_to_end.tiny import make_config
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ['--size', '64', '96', '--rounds', '2', '--warmup', '0', '--threads', '1']
@@ -39,6 +43,17 @@ def test_tables_and_json(tmp_path):
     assert min(min(values) for values in pooling['seconds'].values()) > 0
     assert {'backward', 'proposals'} <= set(heads['stages']['mmfrcnn'][0])
     assert infer['machine']['processor'] and infer['machine']['date']
+
+
+def test_loader(tmp_path, monkeypatch):
+    config = make_config(tmp_path)
+    monkeypatch.setattr(loader, 'SECONDS', 0.3)
+    monkeypatch.setattr(loader.os, 'cpu_count', lambda: 2)
+    result = loader.measure_loader(load_config(str(config)), print)
+    assert [point['workers'] for point in result['points']] == [0, 1, 2]
+    assert all(point['rate'] > 0 for point in result['points'])
+    text = render(result)
+    assert '0 (the config)' in text and 'images/s' in text
 
 
 def test_scale_draws(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from pycocotools import mask as coco_mask
 
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
@@ -24,6 +25,7 @@ from mmfrcnn.cli.checkpoints import (
     check_weights,
     find_last_checkpoint,
 )
+from mmfrcnn.cli.drawing import DetectionPainter
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
@@ -218,10 +220,33 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def test_results_are_json_with_the_data_sets_own_categories() -> None:
-    results = coco_results(5, [[1.0, 2.0, 4.0, 8.0]], [0.5], [1], [7, 90])
+    results = coco_results(
+        5,
+        torch.tensor([[1.0, 2.0, 4.0, 8.0]]),
+        torch.tensor([0.5]),
+        torch.tensor([1]),
+        category_ids=[7, 90],
+    )
     assert json.loads(json.dumps(results)) == [
         {'image_id': 5, 'category_id': 90, 'bbox': [1, 2, 3, 6], 'score': 0.5}
     ]
+
+
+def test_masks_are_run_lengths_and_are_drawn() -> None:
+    masks = torch.zeros(1, 60, 50, dtype=torch.bool)
+    masks[0, 20:40, 10:30] = True
+    box = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
+    results = coco_results(5, box, torch.tensor([0.9]), torch.tensor([0]), masks)
+    results = json.loads(json.dumps(results))
+    decoded = coco_mask.decode(results[0]['segmentation'])
+    assert torch.equal(torch.from_numpy(decoded).bool(), masks[0])
+
+    painter = DetectionPainter(('cell',), [(255, 0, 0)], score_thr=0.5)
+    image = np.full((60, 50, 3), 100, np.uint8)
+    with_mask = painter.draw(image, results)
+    del results[0]['segmentation']
+    boxes_only = painter.draw(image, results)
+    assert (with_mask[32:38, 15:25] != boxes_only[32:38, 15:25]).any()
 
 
 def test_contact_sheet_fills_up_with_white() -> None:

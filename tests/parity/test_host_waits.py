@@ -6,6 +6,8 @@ paths that a GPU takes.
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -55,3 +57,26 @@ def test_stock_parts_are_counted_too(stock_config, build, collate, fabricated):
         waits.append(sum(counted.waits.values()))
     assert waits[0] > 20
     assert waits[1] > 2 * waits[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('mode, most', [('loss', 6), ('predict', 4)])
+@pytest.mark.parametrize('size', [2, 8])
+def test_cuda_waits_as_rarely(our_config, build, collate, fabricated, mode, most, size):
+    """CUDA's own count of what makes the host wait."""
+    model = build(our_config).cuda()
+    model.train(mode == 'loss')
+    sizes = [(96, 128, 5)] * size
+    data = collate(model, fabricated(sizes), mode == 'loss')
+    with torch.set_grad_enabled(mode == 'loss'):
+        model(**data, mode=mode)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            torch.cuda.set_sync_debug_mode('warn')
+            try:
+                model(**data, mode=mode)
+            finally:
+                torch.cuda.set_sync_debug_mode('default')
+    waits = [str(one.message) for one in caught if 'synchroniz' in str(one.message)]
+    # Detections are packed, image by image, on the host.
+    assert len(waits) <= most + (size if mode == 'predict' else 0), waits

@@ -107,7 +107,10 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
         power = 2 if one['axis'] == 'size' else 1
         linear = [times[0] * (value / values[0]) ** power for value in values]
         above.loglog(values, linear, ':', color='gray', label='linear')
+        ticks = [n * 10.0**e for e in range(-4, 4) for n in (1, 2, 5)]
+        above.set_yticks(ticks, [f'{tick:g}' for tick in ticks])
         above.set_ylim(min(times) / 2, max(times) * 2)
+        above.tick_params(axis='y', which='minor', labelleft=False)
         memory = [point['memory'] for point in one['points']]
         below.semilogx(values, memory, 's-', color='tab:red')
         below.set_ylim(0, max(memory) * 1.2)

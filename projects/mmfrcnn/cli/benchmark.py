@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +37,22 @@ def run(args: argparse.Namespace) -> None:
     kinds, missing = choose_contenders(args.peers)
     for name, reason in missing:
         print(f'{name} is left out: {reason}')
-    results = []
-    for name in MEASURES:
-        if getattr(args, name):
-            results.append(_measure(name, args, device, kinds))
-            print(f'\n{render(results[-1])}\n', flush=True)
-    for path in args.loader:
-        results.append(_load(path, args.cfg_options))
+    jobs: list[Callable[[], dict[str, Any]]] = [
+        *(partial(_measure, n, args, device, kinds) for n in MEASURES if vars(args)[n]),
+        *(partial(_load, path, args.cfg_options) for path in args.loader),
+        *(partial(_scale, axis, args) for axis in args.scale),
+    ]
+    results: list[dict[str, Any]] = []
+    for job in jobs:
+        results.append(job())
         print(f'\n{render(results[-1])}\n', flush=True)
-    scaled = [_scale(axis, args) for axis in args.scale]
+        if args.json:
+            _write_json(args.json, results)
     if args.plot:
-        draw(scaled, args.plot)
+        draw([one for one in results if one['benchmark'] == 'scale'], args.plot)
         print(f'The plot is {args.plot}.')
-    results += scaled
     for fact, text in results[-1]['machine'].items():
         print(f'{fact}: {text}')
-    if args.json:
-        _write_json(args.json, results)
 
 
 def _measure(
@@ -97,9 +97,7 @@ def _scale(axis: str, args: argparse.Namespace) -> dict[str, Any]:
     for option, value in (('--device', args.device), ('--threads', args.threads)):
         if value:
             options += [option, str(value)]
-    result = measure_scale(axis, options, _say)
-    print(f'\n{render(result)}\n', flush=True)
-    return result
+    return measure_scale(axis, options, _say)
 
 
 def _steps(training: bool) -> Callable:

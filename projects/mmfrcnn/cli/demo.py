@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     work_dir = Path(args.work_dir)
     checkpoint = work_dir / f'iter_{config.train_cfg.max_iters}.pth'
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
-    if not checkpoint.exists():
+    if checkpoint.exists():
+        print(f'{checkpoint} is trained already; to train again, remove {work_dir}')
+    else:
         folder = ['--work-dir', str(work_dir), '--resume']
         code = _tool('train.py', str(CONFIG), *folder, *options)
         if code:

@@ -16,13 +16,14 @@ from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 from mmengine.utils import track_iter_progress
+from pycocotools import mask as coco_mask
 
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.sources import UnreadableImageError, Video
 
 
 class DetectionPainter:
-    """Draws boxes with class names and scores on images.
+    """Draws boxes, with class names and scores, and masks on images.
 
     Args:
         classes (Sequence[str]): Class names, by label.
@@ -44,6 +45,9 @@ class DetectionPainter:
             scores=torch.tensor([d['score'] for d in detections]),
             labels=torch.tensor([d['category_id'] - 1 for d in detections]).long(),
         )
+        if detections and 'segmentation' in detections[0]:
+            masks = [coco_mask.decode(d['segmentation']) for d in detections]
+            found.masks = torch.from_numpy(np.stack(masks)).bool()
         with warnings.catch_warnings():  # a box may touch the border
             warnings.filterwarnings('ignore', '.*out of bounds')
             self.visualizer.add_datasample(

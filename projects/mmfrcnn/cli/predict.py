@@ -12,6 +12,7 @@ from typing import Any
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
+from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader, Dataset
 
 from mmfrcnn.cli.config import load_config
@@ -179,9 +180,10 @@ def _entry(
         'height': height,
         'detections': coco_results(
             index + 1,
-            found.bboxes.tolist(),
-            found.scores.tolist(),
-            found.labels.tolist(),
+            found.bboxes,
+            found.scores,
+            found.labels,
+            found.get('masks'),
         ),
     }
 
@@ -200,12 +202,15 @@ def _write_json(
         images.append({'id': image_id, 'file_name': entry['name'], **size})
         for detection in entry['detections']:
             width, height = detection['bbox'][2:]
+            area = width * height
+            if 'segmentation' in detection:
+                area = float(coco_mask.area(detection['segmentation']))
             annotations.append(
                 {
                     **detection,
                     'id': len(annotations) + 1,
                     'image_id': image_id,
-                    'area': width * height,
+                    'area': area,
                     'iscrowd': 0,
                 }
             )

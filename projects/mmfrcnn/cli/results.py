@@ -1,4 +1,4 @@
-"""Detections in COCO's results format."""
+"""Detections in COCO's results format, masks as its run lengths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import BaseMetric
+from torch import Tensor
 
 
 class CocoResults(BaseMetric):
@@ -31,9 +33,10 @@ class CocoResults(BaseMetric):
             self.results.append(
                 coco_results(
                     sample['img_id'],
-                    found['bboxes'].tolist(),
-                    found['scores'].tolist(),
-                    found['labels'].tolist(),
+                    found['bboxes'],
+                    found['scores'],
+                    found['labels'],
+                    found.get('masks'),
                     self.category_ids,
                 )
             )
@@ -48,34 +51,45 @@ class CocoResults(BaseMetric):
 
 def coco_results(
     image_id: int,
-    boxes: list[list[float]],
-    scores: list[float],
-    labels: list[int],
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    masks: Tensor | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the detections of an image in COCO's results format.
 
     Args:
         image_id (int): Id of the image.
-        boxes (list[list[float]]): xyxy in image pixels.
-        scores (list[float]): One a box.
-        labels (list[int]): Index of the class, one a box.
+        boxes (Tensor): xyxy in image pixels, shape (D, 4).
+        scores (Tensor): Shape (D,).
+        labels (Tensor): Index of the class, shape (D,).
+        masks (Tensor | None): bool, shape (D, H, W).
         category_ids (Sequence[int] | None): Category of each label; None: label + 1.
 
     Returns:
-        list[dict]: ``image_id``, ``category_id``, ``bbox`` as (x, y, width, height) and
-        ``score`` of each detection.
+        list[dict]: ``image_id``, ``category_id``, ``bbox`` as (x, y, width, height),
+        ``score`` and, with masks, ``segmentation`` of each detection.
 
     Example:
-        >>> coco_results(7, [[1, 2, 4, 6]], [0.5], [0])
-        [{'image_id': 7, 'category_id': 1, 'bbox': [1, 2, 3, 4], 'score': 0.5}]
+        >>> box = torch.tensor([[1., 2., 4., 6.]])
+        >>> coco_results(7, box, torch.tensor([0.5]), torch.tensor([0]))
+        [{'image_id': 7, 'category_id': 1, 'bbox': [1.0, 2.0, 3.0, 4.0], 'score': 0.5}]
     """
-    return [
+    detections = [
         {
             'image_id': image_id,
             'category_id': category_ids[label] if category_ids else label + 1,
             'bbox': [x1, y1, x2 - x1, y2 - y1],
             'score': score,
         }
-        for (x1, y1, x2, y2), score, label in zip(boxes, scores, labels, strict=True)
+        for (x1, y1, x2, y2), score, label in zip(
+            boxes.tolist(), scores.tolist(), labels.tolist(), strict=True
+        )
     ]
+    if masks is not None:
+        runs = encode_mask_results(masks.cpu().numpy())
+        for detection, mask in zip(detections, runs, strict=True):
+            mask['counts'] = mask['counts'].decode()
+            detection['segmentation'] = mask
+    return detections
