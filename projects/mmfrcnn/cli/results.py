@@ -72,6 +72,7 @@ def coco_results(
         ``score`` and, with masks, ``segmentation`` of each detection.
 
     Example:
+        >>> import torch
         >>> box = torch.tensor([[1., 2., 4., 6.]])
         >>> coco_results(7, box, torch.tensor([0.5]), torch.tensor([0]))
         [{'image_id': 7, 'category_id': 1, 'bbox': [1.0, 2.0, 3.0, 4.0], 'score': 0.5}]
