@@ -48,7 +48,7 @@ def test_tables_and_json(tmp_path):
 def test_loader(tmp_path, monkeypatch):
     config = make_config(tmp_path)
     monkeypatch.setattr(loader, 'SECONDS', 0.3)
-    monkeypatch.setattr(loader.os, 'cpu_count', lambda: 2)
+    monkeypatch.setattr(loader, 'usable_cores', lambda: 2)
     result = loader.measure_loader(load_config(str(config)), print)
     assert [point['workers'] for point in result['points']] == [0, 1, 2]
     assert all(point['rate'] > 0 for point in result['points'])

@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 
 import mmfrcnn  # noqa: F401  (it allows what checkpoints hold)
 
-from .tiny import REPO, environment, make_config, run_tool
+from .tiny import REPO, assert_user_error, environment, make_config, run_tool
 
 EPOCHS = 3
 
@@ -47,15 +47,6 @@ def logged_losses(work_dir: Path) -> dict[int, float]:
     log = max(work_dir.glob('*/vis_data/scalars.json'), key=os.path.getmtime)
     records = [json.loads(line) for line in log.read_text().splitlines()]
     return {r['step']: r['loss'] for r in records if 'loss' in r}
-
-
-def assert_user_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    assert result.returncode == 2, result.stderr
-    assert 'Traceback' not in result.stdout + result.stderr
-    message = [x for x in result.stderr.splitlines() if x.startswith('error: ')]
-    assert len(message) == 1, result.stderr
-    for word in words:
-        assert word in message[0]
 
 
 @pytest.mark.parametrize('name', ['train', 'test', 'predict', 'browse_dataset'])

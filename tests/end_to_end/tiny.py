@@ -128,3 +128,13 @@ def run_tool(
         text=True,
         timeout=timeout,
     )
+
+
+def assert_user_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Check for one message with these words, exit code 2 and no traceback."""
+    assert result.returncode == 2, result.stderr
+    assert 'Traceback' not in result.stdout + result.stderr
+    message = [x for x in result.stderr.splitlines() if x.startswith('error: ')]
+    assert len(message) == 1, result.stderr
+    for word in words:
+        assert word in message[0]

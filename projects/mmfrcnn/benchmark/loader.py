@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import statistics
 import time
 from itertools import chain, repeat
@@ -15,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
+from ..training.data_wait import usable_cores
 from .compare import Say
 from .machine import describe_machine
 
@@ -36,7 +36,7 @@ def measure_loader(config: Config, say: Say) -> dict[str, Any]:
     set_multi_processing(**config.get('env_cfg', {}).get('mp_cfg', {}))
     settings = config.train_dataloader
     points = []
-    for workers in _numbers(os.cpu_count() or 1):
+    for workers in _numbers(usable_cores()):
         say(f'{workers} workers, {SECONDS:.0f} s')
         points.append(dict(workers=workers, **_measure(settings, workers)))
     return dict(

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 import torchvision
 
+from ..training.data_wait import usable_cores
+
 
 def describe_machine(device: str) -> dict[str, str]:
     """Return processor, cores, threads, GPU, versions and date, in words."""
     facts = {
-        'processor': f'{_processor()}, {_usable_cores()} cores, '
+        'processor': f'{_processor()}, {usable_cores()} cores, '
         f'{_memory_gib():.0f} GiB of memory',
         'threads': str(torch.get_num_threads()),
     }
@@ -38,12 +40,6 @@ def _processor() -> str:
             if line.startswith('model name'):
                 return f'{line.partition(":")[2].strip()} ({capability})'
     return f'{platform.processor() or platform.machine()} ({capability})'
-
-
-def _usable_cores() -> int:
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_gib() -> float:

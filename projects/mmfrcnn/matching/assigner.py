@@ -135,7 +135,7 @@ class AnchorAssigner(BaseAssigner):
             outside = ~prior_mask
             excluded = outside if excluded is None else excluded | outside
 
-        if self._by_blocks(priors):
+        if self._by_blocks(priors, iou):
             floor = self.min_pos_iou if self.match_low_quality else None
             found = match_by_blocks(priors, truth, excluded, floor)
         else:
@@ -208,12 +208,12 @@ class AnchorAssigner(BaseAssigner):
             return low, high
         return 0.0, self.neg_iou_thr
 
-    def _by_blocks(self, priors: Tensor) -> bool:
+    def _by_blocks(self, priors: Tensor, iou: Callable) -> bool:
         """Whether the short way is open: many anchors, and IoUs of 0 decide nothing."""
         return (
             priors.device.type == 'cpu'
             and priors.shape[1] >= FEWEST_FOR_BLOCKS
-            and self._overlap_functions()[0] is pairwise_iou
+            and iou is pairwise_iou
             and self.pos_iou_thr > 0
             and (
                 not self.match_low_quality

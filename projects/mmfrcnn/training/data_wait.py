@@ -49,6 +49,13 @@ class DataWaitHook(Hook):
             workers = runner.train_dataloader.num_workers
             runner.logger.warning(
                 f'{waited:.0%} of the time goes by waiting for images: {workers} '
-                f'workers load them, on a machine of {os.cpu_count()} cores. More: '
+                f'workers load them, on a machine of {usable_cores()} cores. More: '
                 f'--cfg-options train_dataloader.num_workers={max(2 * workers, 2)}'
             )
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
