@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import random
@@ -14,7 +15,8 @@ import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 from mmengine.runner import Runner, load_checkpoint
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -141,6 +143,75 @@ def test_resume_continues_the_run(trained, tmp_path):
         assert histories[0].mean() == histories[1].statistics('mean')
 
 
+ARGUMENTS = {
+    'CosineAnnealing': dict(T_max=3),
+    'CosineRestart': dict(periods=[2, 5], restart_weights=[1, 0.5], eta_min=0.01),
+    'Exponential': dict(gamma=0.5),
+    'MultiStep': dict(milestones=[2, 4]),
+    'OneCycle': dict(eta_max=0.2, total_steps=9),
+    'QuadraticWarmup': dict(end=5),
+    'ReduceOnPlateau': dict(monitor='loss', patience=0),
+    'Step': dict(step_size=2),
+}
+"""What a scheduler cannot do without, by the beginning of its name."""
+
+
+def make_scheduler(name):
+    """Build one of mmengine's schedulers over an optimizer of one weight."""
+    kind = PARAM_SCHEDULERS.get(name)
+    found = [value for key, value in ARGUMENTS.items() if name.startswith(key)]
+    arguments = dict(*found)
+    if name.endswith('ParamScheduler'):
+        arguments['param_name'] = 'lr'
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    return kind(optimizer, **arguments), optimizer
+
+
+def run_steps(name, scheduler, optimizer, steps):
+    rates = []
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step(*[{'loss': 1.0}] * ('Plateau' in name))
+        rates += [(g['lr'], g['momentum']) for g in optimizer.param_groups]
+    return rates
+
+
+@pytest.mark.parametrize('name', sorted(PARAM_SCHEDULERS.module_dict))
+def test_the_state_of_every_scheduler_comes_back(name, tmp_path):
+    """Go on from a file as without one; and the file asks for nothing but values."""
+    scheduler, optimizer = make_scheduler(name)
+    run_steps(name, scheduler, optimizer, 2)
+    path = tmp_path / 'state.pth'
+    torch.save({'scheduler': scheduler.state_dict(), 'state_dict': {}}, path)
+    saved = copy.deepcopy(optimizer.state_dict())
+    assert b'getattr' not in pickle_of(path)
+    state = CheckpointLoader.load_checkpoint(str(path))['scheduler']
+
+    resumed, its_optimizer = make_scheduler(name)
+    its_optimizer.load_state_dict(saved)
+    resumed.load_state_dict(state)
+    expected = run_steps(name, scheduler, optimizer, 3)
+    assert run_steps(name, resumed, its_optimizer, 3) == expected
+    assert 'Constant' in name or len(set(expected)) > 1  # else it would show nothing
+
+
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_one_cycle_of_an_older_file_comes_back(strategy, tmp_path):
+    """Files of before held the scheduler's function: `vars` is what was saved then."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    scheduler = OneCycleParamScheduler(
+        optimizer, 'lr', eta_max=0.2, total_steps=9, anneal_strategy=strategy
+    )
+    state = {k: v for k, v in vars(scheduler).items() if k != 'optimizer'}
+    path = tmp_path / 'state.pth'
+    torch.save({'scheduler': state}, path)
+    assert b'getattr' in pickle_of(path)
+    loaded = CheckpointLoader.load_checkpoint(str(path))['scheduler']
+    assert loaded['anneal_func'](1.0, 3.0, 0.5) == 2.0
+    assert loaded.keys() == state.keys()
+
+
 def flat(value, name=''):
     """Return the numbers and tensors of nested containers by their path."""
     if isinstance(value, dict | list):
@@ -243,6 +314,10 @@ def payloads(mark):
         'getattr': (Payload(getattr, OrderedDict, 'fromkeys'), 'getattr'),
         'getattr-history': (Payload(getattr, HistoryBuffer, '__init__'), 'getattr'),
         'getattr-class': (Payload(getattr, HistoryBuffer, '__globals__'), 'getattr'),
+        'getattr-one-cycle': (
+            Payload(getattr, OneCycleParamScheduler, '__init__'),
+            'getattr',
+        ),
         'object': (np.array([Payload(exec, python)], dtype=object), 'ObjectDType'),
         'config': (Payload(Path, mark), 'Path'),
     }

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.compat.config_text import read_values, stored_config
+from mmfrcnn.compat.config_text import is_registered, read_values, stored_config
 from mmfrcnn.errors import UserError
 
 PAYLOADS = [
@@ -25,6 +25,15 @@ PAYLOADS = [
     'if open({mark!r}, "w"): model = 1',
     'dict = open\nmodel = dict(file={mark!r}, mode="w")',
     "model = dict(type='x'",
+    "model = dict(type='os.system', command='touch {mark}')",
+    "model = dict(type='FasterRCNN', backbone=dict(type='os.system'))",
+    "model = dict(type='mmengine.os.system', command='touch {mark}')",
+    "model = dict(_scope_='os', type='system', command='touch {mark}')",
+    "model = dict(type='antigravity')",
+    "visualizer = dict(type='subprocess.getoutput', cmd='touch {mark}')",
+    "test_dataloader = dict(dataset=dict(pipeline=[dict(type='os.system', "
+    "command='touch {mark}')]))",
+    "model = dict(type=['os.system'])",
     'model = ' + '[' * 3000,
 ]
 
@@ -44,6 +53,24 @@ def test_an_inferencer_executes_nothing_of_a_checkpoint(tmp_path, text, key):
             assert path in str(refused.value) and '`model`' in str(refused.value)
     finally:
         assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'known'),
+    [
+        ('FasterRCNN', True),
+        ('mmdet.FasterRCNN', True),
+        ('RoIAlign', True),  # looked up in mmcv.ops
+        ('other.FasterRCNN', False),
+        ('os.system', False),
+        ('mmdet.os.system', False),
+        ('antigravity', False),  # importing it would open a browser
+        ('', False),
+        (None, False),
+    ],
+)
+def test_only_what_is_registered_may_be_named(name, known):
+    assert is_registered(name) is known
 
 
 def test_a_checkpoint_without_config_or_with_foreign_imports_is_refused(tmp_path):

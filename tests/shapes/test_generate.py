@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from pycocotools.cocoeval import COCOeval
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.shapes import CLASSES, make_shapes
-from mmfrcnn.shapes.generate import annotation_file, draw, is_complete
+from mmfrcnn.shapes.dataset import ShapesDataset
+from mmfrcnn.shapes.generate import MARKER, annotation_file, draw, is_complete
 
 REPO = Path(__file__).parents[2]
 
@@ -123,9 +125,44 @@ def test_foreign_annotations_are_refused(tmp_path, content):
     file = annotation_file(tmp_path, 'train')
     file.parent.mkdir()
     file.write_text(content)
+    (tmp_path / MARKER).touch()
     with pytest.raises(UserError, match='not an annotation file of the shapes'):
         make_shapes(tmp_path)
     assert file.read_text() == content
+
+
+@pytest.mark.parametrize('force', [False, True])
+@pytest.mark.parametrize(
+    'name',
+    ['train/000000.jpg', 'notes.txt', 'annotations/instances_train.json'],
+)
+def test_a_folder_of_other_files_is_left_as_it_is(tmp_path, name, force):
+    for path in (tmp_path / name, tmp_path / 'annotations/instances_val.json'):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b'{"info": {"description": "mine"}}')
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+    with pytest.raises(UserError, match=f'{tmp_path} is a folder of other files'):
+        make_shapes(tmp_path, force=force)
+    after = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+    assert after == before
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *(Path(name).parts[:1]),
+        'annotations',
+    }
+
+
+def test_a_data_set_over_the_users_folder_draws_nothing(tmp_path):
+    (tmp_path / 'mine.jpg').write_bytes(b'mine')
+    with pytest.raises(UserError, match="type='CocoDataset'"):
+        ShapesDataset(data_root=str(tmp_path), ann_file='train.json')
+    assert [path.name for path in tmp_path.iterdir()] == ['mine.jpg']
+
+
+def test_a_set_of_before_the_marker_is_known(tmp_path, shapes_root, counts):
+    copy = tmp_path / 'copy'
+    shutil.copytree(shapes_root, copy)
+    (copy / MARKER).unlink()
+    assert make_shapes(copy, seed=3, counts=counts) == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from urllib.error import URLError
 import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -30,13 +31,27 @@ from mmfrcnn.errors import UserError
 _ELEMENTS = (bool, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64)
 
 
-def history_method(owner: Any, name: str) -> Any:
-    """Stand for ``getattr`` in a file: mmengine so pickles its histories' methods.
+class OneCycleMethods:
+    """Stands in files for the schedule whose state held one of these two functions."""
+
+    _annealing_cos = staticmethod(OneCycleParamScheduler._annealing_cos)
+    _annealing_linear = staticmethod(OneCycleParamScheduler._annealing_linear)
+
+
+METHODS = {
+    HistoryBuffer: ('min', 'max', 'mean', 'current'),
+    OneCycleMethods: ('_annealing_cos', '_annealing_linear'),
+}
+"""What a file may take out of a class: all that mmengine ever pickled so."""
+
+
+def known_method(owner: Any, name: str) -> Any:
+    """Stand for ``getattr`` in a file: mmengine pickles methods by it.
 
     Raises:
-        pickle.UnpicklingError: If it is asked for anything but these four.
+        pickle.UnpicklingError: If it is asked for anything but `METHODS`.
     """
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+    if isinstance(owner, type) and name in METHODS.get(owner, ()):
         return getattr(owner, name)
     raise pickle.UnpicklingError('GLOBAL builtins.getattr of something else')
 
@@ -55,10 +70,11 @@ def allowed_globals() -> list[Any]:
         for core in ('core', '_core')
     ]
     element_types = [type(np.dtype(element)) for element in _ELEMENTS]
-    methods = (history_method, 'builtins.getattr')
+    one_cycle = f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler'
     return [
         HistoryBuffer,
-        methods,
+        (known_method, 'builtins.getattr'),
+        (OneCycleMethods, one_cycle),
         bytes,  # of an empty array
         np.ndarray,
         np.dtype,
@@ -76,6 +92,19 @@ def install() -> None:
     load = CheckpointLoader.load_checkpoint.__func__
     if not hasattr(load, '__wrapped__'):
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
+    OneCycleParamScheduler.state_dict = _values_of_one_cycle
+
+
+def _values_of_one_cycle(self: OneCycleParamScheduler) -> dict[str, Any]:
+    """Stand for its ``state_dict``, without the function that it computes with.
+
+    A scheduler that loads this keeps its own, which the config chose.
+    """
+    return {
+        name: value
+        for name, value in vars(self).items()
+        if name not in ('optimizer', 'anneal_func')
+    }
 
 
 def _load_weights_only(file, map_location=None, weights_only=None):

@@ -2,8 +2,8 @@
 
 Given weights without a config, mmengine's inferencers take the config that is stored
 with them, as Python text, and execute it: whoever wrote the file runs their code. A
-config that mmengine stored holds nothing but values, so here it is read as values;
-anything else is refused.
+config that mmengine stored holds nothing but values, so here it is read as values, and
+the types it names must be registered already; anything else is refused.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from __future__ import annotations
 import ast
 import functools
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+import mmcv.ops
+import mmengine.registry.root
 from mmengine.config import ConfigDict
 from mmengine.infer import BaseInferencer
+from mmengine.registry import Registry
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmfrcnn.errors import UserError
@@ -60,7 +64,7 @@ def stored_config(filename: str) -> dict[str, Any]:
 
     Raises:
         UserError: If there is none, it holds more than values, or it would import a
-            module that is not imported yet.
+            module that is not imported yet, or a type in it is not registered.
     """
     loaded = _load_checkpoint(filename, map_location='cpu')
     hub = loaded.get('message_hub') or {}
@@ -84,7 +88,55 @@ def stored_config(filename: str) -> dict[str, Any]:
             f'{filename}: the config inside imports {", ".join(sorted(absent))}. '
             'If you trust it, import it yourself first'
         )
+    unknown = next((name for name in types_in(values) if not is_registered(name)), None)
+    if unknown is not None:
+        raise UserError(
+            f'{filename}: the config inside asks for the type {unknown!r}, which no '
+            'imported package has registered, and no other is looked for: a dotted '
+            f'name would be imported and called. {give_one}'
+        )
     return values
+
+
+def types_in(node: Any) -> Iterator[Any]:
+    """Yield every value of a key ``type`` below a node.
+
+    Example:
+        >>> list(types_in({'a': [{'type': 'RPN'}, ({'type': 'os.system'},)]}))
+        ['RPN', 'os.system']
+    """
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield node['type']
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from types_in(child)
+
+
+def is_registered(name: Any) -> bool:
+    """Whether a type is in a registry under this name, as it is or after a scope.
+
+    mmengine's registries import whatever they do not know, and call it, so only what
+    is there already is safe to be named by a file. The layer of an RoI extractor and
+    the kind of NMS are names of ``mmcv.ops``.
+    """
+    if not isinstance(name, str):
+        return False
+    scope, _, plain = name.rpartition('.')
+    if not scope and callable(getattr(mmcv.ops, plain, None)):
+        return True
+    registries = [
+        one
+        for root in vars(mmengine.registry.root).values()
+        if isinstance(root, Registry)
+        for one in (root, *root.children.values())
+    ]
+    for one in registries:
+        one.import_from_location()  # as its own look-up does: mmdet's parts are lazy
+        if plain in one.module_dict and scope in ('', one.scope):
+            return True
+    return False
 
 
 def install() -> None:

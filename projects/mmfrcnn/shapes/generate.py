@@ -37,6 +37,9 @@ DEFAULT_SEED = 0
 DEFAULT_COUNTS = {'train': 3000, 'val': 300}
 _JPEG_QUALITY = 92
 _VERSION = '1'
+_DESCRIPTION = 'mmfrcnn drawn shapes'
+MARKER = '.drawn-shapes'
+"""A file in every folder that was made here, written before anything else."""
 
 
 def annotation_file(root: str | Path, split: str) -> Path:
@@ -74,14 +77,17 @@ def make_shapes(
 
     Raises:
         UserError: If a value is out of range, the folder can't be written, or it holds
-            a set made with another seed or number of pictures.
+            anything else, or a set made with another seed or number of pictures.
     """
     root, counts = Path(root), counts or DEFAULT_COUNTS
     workers = _usable_cpus() if workers is None else workers
     _check_values(seed, counts, workers)
+    _refuse_foreign(root)
     try:
-        (root / 'annotations').mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / '.lock'):
+            (root / MARKER).touch()
+            (root / 'annotations').mkdir(exist_ok=True)
             missing = []
             for split in SPLITS:
                 file = annotation_file(root, split)
@@ -94,6 +100,33 @@ def make_shapes(
     except OSError as error:
         raise UserError(f'cannot write the shapes data to {root}: {error}') from error
     return missing
+
+
+def _refuse_foreign(root: Path) -> None:
+    """Write into a folder that is empty, absent or made here, and into no other."""
+    try:
+        inside = sorted(path.name for path in root.iterdir())
+    except OSError:  # absent, or what writing will complain about
+        return
+    # Another process may hold the lock and not have set the marker yet; sets of before
+    # there was one are known by their annotation files.
+    if inside in ([], ['.lock']) or MARKER in inside or _says_so_itself(root):
+        return
+    raise UserError(
+        f'{root} is a folder of other files ({", ".join(inside[:3])}'
+        f'{", ..." * (len(inside) > 3)}), so no shapes are drawn there. For data of '
+        "your own say type='CocoDataset' (or another reader) in each dataloader's "
+        'dataset; for drawn shapes, name a folder that does not exist'
+    )
+
+
+def _says_so_itself(root: Path) -> bool:
+    """Whether the training set's annotation file names us as its maker."""
+    try:
+        content = json.loads(annotation_file(root, 'train').read_text())
+        return content['info']['description'] == _DESCRIPTION
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def draw(seed: int, split: str, index: int) -> tuple[np.ndarray, list[dict]]:
@@ -185,7 +218,7 @@ def _make_split(root: Path, split: str, seed: int, count: int, workers: int) -> 
             )
     content = {
         'info': {
-            'description': 'mmfrcnn drawn shapes',
+            'description': _DESCRIPTION,
             'version': _VERSION,
             'seed': seed,
         },
