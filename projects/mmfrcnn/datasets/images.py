@@ -2,30 +2,99 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmfrcnn.errors import UserError
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
+SUFFIXES = (
+    *('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif'),
+    *('.tif', '.tiff', '.webp'),
+)
+ORIENTATION = 0x0112  # the EXIF tag
+QUARTER_TURNS = (5, 6, 7, 8)  # its values that exchange width and height
+MAX_PIXELS, MAX_SIDE = 1 << 30, 1 << 20
+"""What OpenCV decodes at most, unless its environment variables say otherwise."""
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return width and height as image loaders show it, from the header alone.
+    """Return width and height as the loader gives them, from the header alone.
+
+    The loader is OpenCV, which turns an image as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        OSError: If it is no image, or broken.
+        OSError: If it is no image, broken, or larger than OpenCV reads.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION, 1) >= 5
-    except UnidentifiedImageError as error:
-        raise OSError(str(error)) from error
+    with open_header(path) as image:
+        width, height = image.size
+        turned = _is_turned(image)
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise OSError(f'{width}x{height} pixels: more than OpenCV reads')
     return (height, width) if turned else (width, height)
+
+
+def turned_by_exif(path: str | Path) -> bool:
+    """Whether an image's EXIF orientation exchanges its width and height."""
+    with open_header(path) as image:
+        if image.format == 'TIFF':
+            return image.getexif().get(ORIENTATION) in QUARTER_TURNS
+        return _is_turned(image)
+
+
+@contextmanager
+def open_header(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image of any size, without decoding it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it is no image, or its header is broken.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # a guard of decoding; nothing is decoded here
+    try:
+        image = Image.open(path)
+    except OSError:
+        raise
+    except Exception as error:  # a plugin of Pillow's stumbles over a broken header
+        raise OSError(f'broken header: {error}') from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def _is_turned(image: Image.Image) -> bool:
+    if image.format == 'TIFF':  # Pillow has turned its size already
+        return False
+    return _orientation(image.info.get('exif', b'')) in QUARTER_TURNS
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the orientation of a block of EXIF, read as OpenCV reads it.
+
+    OpenCV takes the first two bytes of the value for a number, whatever type the tag
+    has, and looks into no other place (XMP) than this.
+    """
+    exif = exif.removeprefix(b'Exif\0\0')
+    order = {b'II': '<', b'MM': '>'}.get(exif[:2])
+    if order is None or len(exif) < 8:
+        return 1
+    (start,) = struct.unpack_from(f'{order}I', exif, 4)
+    if start + 2 > len(exif):
+        return 1
+    (count,) = struct.unpack_from(f'{order}H', exif, start)
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        if place + 10 > len(exif):
+            return 1
+        tag, value = struct.unpack_from(f'{order}H6xH', exif, place)
+        if tag == ORIENTATION:
+            return value
+    return 1
 
 
 def known_size(path: Path, what: str) -> tuple[int, int]:
