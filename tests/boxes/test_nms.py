@@ -77,6 +77,21 @@ def test_iou_at_the_threshold_survives(suppress):
 
 
 @KERNELS
+@pytest.mark.parametrize(
+    'height, threshold', [(tall, tall / 10) for tall in range(1, 10)]
+)
+def test_a_tie_that_no_float_holds_survives(suppress, height, threshold):
+    """10x10 with 10x6 at 0.6: the IoU is the threshold, whatever both round to."""
+    pair = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, height]])
+    boxes = torch.cat([pair, pair + 7.3125, pair + 1216.46875])
+    groups = torch.arange(3).repeat_interleave(2)
+    scores = torch.tensor([0.9, 0.8]).repeat(3)
+    assert suppress(boxes, scores, groups, threshold).all()
+    kept = suppress(boxes, scores, groups, threshold - 1e-6)
+    assert kept.tolist() == [True, False] * 3
+
+
+@KERNELS
 def test_negative_coordinates_and_sparse_groups(random_boxes, suppress):
     generator = torch.Generator().manual_seed(8)
     boxes = random_boxes(60, generator) - 500.0

@@ -7,6 +7,7 @@ survivors, so nothing after it depends on how many survived.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torchvision
 from torch import Tensor
@@ -17,13 +18,28 @@ def suppress_at_offsets(
 ) -> Tensor:
     """Suppress all groups in one call, moved apart: :func:`grouped_nms` off the CPU."""
     # Groups are moved apart so that one call serves all. In float32 the shift would
-    # cost the boxes their fraction bits (0.06 px at 640 groups of 1,333 px).
+    # cost the boxes their fraction bits (0.06 px at 640 groups of 1,333 px). By a power
+    # of two no bits are lost in float64, so that sides and IoUs stay what they are.
     boxes = boxes.double()
-    span = boxes.amax() - boxes.amin() + 1 if boxes.numel() else 0.0
-    apart = boxes + (groups * span).unsqueeze(-1)
-    survivors = torchvision.ops.nms(apart, scores.double(), iou_threshold)
+    if boxes.numel():
+        span = torch.exp2((boxes.amax() - boxes.amin() + 1).log2().ceil())
+        boxes = boxes + (groups * span).unsqueeze(-1)
+    survivors = _suppress(boxes, scores, iou_threshold)
     keep = torch.zeros_like(groups, dtype=torch.bool)
     return keep.index_fill_(0, survivors, True)
+
+
+def _suppress(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """Run torchvision's NMS so that every device decides alike, ties included.
+
+    An IoU of exactly the threshold, as 10x10 with 10x6 at 0.6, does not exceed it. In
+    float32 it may round to above; and torchvision's CPU kernel compares with the
+    threshold in double, its CUDA kernel in single precision, which may be less.
+    """
+    threshold = np.float32(iou_threshold)
+    if float(threshold) < iou_threshold:
+        threshold = np.nextafter(threshold, np.float32(np.inf))
+    return torchvision.ops.nms(boxes.double(), scores.double(), float(threshold))
 
 
 @torch.library.custom_op('mmfrcnn::grouped_nms', mutates_args=())
@@ -62,10 +78,9 @@ def _grouped_nms_cpu(
     keep = torch.zeros_like(groups, dtype=torch.bool)
     order = groups.argsort(stable=True)
     sizes = torch.bincount(groups).tolist()
-    boxes, scores = boxes.float(), scores.float()
     for members in order.split(sizes):
         if len(members):
-            kept = torchvision.ops.nms(boxes[members], scores[members], iou_threshold)
+            kept = _suppress(boxes[members], scores[members], iou_threshold)
             keep[members[kept]] = True
     return keep
 

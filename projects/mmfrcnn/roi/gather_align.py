@@ -82,7 +82,6 @@ def gather_align(
         weights.append(weight.view(-1))
         sizes.append(torch.full((len(group) * output_size**2,), index.shape[-1]))
     cells = len(rois) * output_size**2
-    pooled = table.new_zeros(cells, channels) + 0 * table.sum()
     if indices:
         bags = torch.cat(sizes).to(device)
         pooled = F.embedding_bag(
@@ -95,6 +94,8 @@ def gather_align(
         # Regions without points come first and pool nothing.
         empty = cells - len(pooled)
         pooled = F.pad(pooled, (0, 0, empty, 0)) if empty else pooled
+    else:  # Nothing is pooled; the maps still get a gradient, of zeros.
+        pooled = table.new_zeros(cells, channels) + 0 * table.sum()
     pooled = pooled.view(len(rois), output_size, output_size, channels)
     return pooled[order.argsort()].permute(0, 3, 1, 2)
 
