@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -23,9 +24,11 @@ class _Waits(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def run(hook, name: str, losses: list[float], interval: int, epoch: int):
+def run(hook, name: str, losses: list[float], interval: int, epoch: int, **more):
     """Call a hook as a training loop does; return its hub and the waits it caused."""
     runner = SimpleNamespace(
+        model=torch.nn.Linear(1, 1),
+        optim_wrapper=SimpleNamespace(),
         message_hub=MessageHub(name),
         hooks=[LoggerHook(interval=interval)],
         train_dataloader=_Sized(epoch),
@@ -34,13 +37,17 @@ def run(hook, name: str, losses: list[float], interval: int, epoch: int):
         max_epochs=1,
         max_iters=len(losses),
     )
+    vars(runner).update(more)
     runner.message_hub.update_scalar('train/lr', 0.25)
     hook.before_train(runner)
     with _Waits() as waits:
         for iteration, loss in enumerate(losses):
             runner.iter = iteration
             outputs = dict(loss=torch.tensor(loss), acc=torch.tensor([50.0]), extra=2)
-            hook.after_train_iter(runner, iteration % epoch, None, outputs)
+            outputs['loss_bbox'] = torch.tensor(loss / 2)
+            samples = [SimpleNamespace(img_path=f'{iteration}{x}.jpg') for x in 'ab']
+            batch = dict(data_samples=samples)
+            hook.after_train_iter(runner, iteration % epoch, batch, outputs)
         runner.iter = len(losses)
         hook.after_train_epoch(runner)
     return runner.message_hub, waits.count
@@ -75,7 +82,7 @@ def test_history_is_mmengines_own(interval: int, epoch: int) -> None:
 def test_nothing_is_read_between_two_lines_of_the_log() -> None:
     _, stock = run(build('RuntimeInfoHook'), 'stock', [1.0] * 12, 12, 100)
     _, ours = run(build('LossRecordHook'), 'ours', [1.0] * 12, 12, 100)
-    assert stock == 24
+    assert stock == 36
     assert ours == 0  # one copy of all: tolist
 
 
@@ -84,5 +91,60 @@ def test_a_diverged_training_ends_with_the_iteration_and_what_to_do(bad: float) 
     with pytest.raises(UserError) as caught:
         run(build('LossRecordHook'), f'bad{bad}', [1.0, 1.0, bad, 1.0], 4, 100)
     message = str(caught.value)
-    assert f'loss is {bad} at iteration 3' in message
+    assert message.startswith(
+        f'loss_bbox is {bad} at iteration 3, on 2a.jpg, 2b.jpg: the training has div'
+    )
     assert '0.25' in message and 'clip_grad' in message
+
+
+class _Lines:
+    """A logger that keeps its warnings."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def mixed_precision(model: torch.nn.Module | None = None) -> dict:
+    """What a Runner has in mixed precision; the scaler is torch's own."""
+    scaler = torch.amp.GradScaler('cpu')
+    return dict(
+        model=model or torch.nn.Linear(1, 1),
+        optim_wrapper=SimpleNamespace(loss_scaler=scaler),
+        logger=_Lines(),
+    )
+
+
+def test_a_step_that_the_gradient_scaler_leaves_out_is_a_warning() -> None:
+    parts = mixed_precision()
+    losses = [1.0, 1.0, math.inf, 1.0, math.nan, 1.0]
+    hub, _ = run(build('LossRecordHook'), 'amp', losses, 3, 100, **parts)
+    assert parts['logger'].lines == [
+        'loss_bbox is inf at iteration 3, on 2a.jpg, 2b.jpg: the gradient scaler left '
+        'this step out, and training goes on',
+        'loss_bbox is nan at iteration 5, on 4a.jpg, 4b.jpg: the gradient scaler left '
+        'this step out, and training goes on',
+    ]
+    assert len(hub.get_scalar('train/loss').data[0]) == 6
+
+
+def test_many_left_out_steps_in_a_row_are_a_divergence() -> None:
+    hook = build('LossRecordHook')
+    with pytest.raises(UserError, match=r'iteration 11, on .* \(10 in a row\): the tr'):
+        run(hook, 'row', [1.0] + [math.inf] * 14, 4, 100, **mixed_precision())
+
+
+def test_weights_that_are_not_finite_are_a_divergence_whatever_the_scaler() -> None:
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(model.bias, math.nan)
+    with pytest.raises(UserError, match=r'at iteration 2, on .* has diverged'):
+        run(
+            build('LossRecordHook'),
+            'weights',
+            [1.0, math.nan],
+            2,
+            100,
+            **mixed_precision(model),
+        )

@@ -1,16 +1,33 @@
-"""Losses come to the host together, and one that is not finite ends the training."""
+"""Losses come to the host together, and a training that has diverged ends."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from ..errors import UserError
+
+SKIPPED_IN_A_ROW = 10
+"""So many losses in a row that are not finite are no accident of one batch."""
+
+IMAGES_NAMED = 8
+
+
+@dataclass
+class _Iteration:
+    """What one iteration left: losses by name, on the device, and its images."""
+
+    outputs: dict[str, Any]
+    images: list[str]
+    batch_size: int
 
 
 @HOOKS.register_module()
@@ -19,16 +36,22 @@ class LossRecordHook(RuntimeInfoHook):
 
     Reading every loss of every iteration makes the host wait for a GPU some five times
     a step, and the GPU then waits for the host. Losses stay on the device until
-    ``LoggerHook`` needs them; the log holds the same numbers.
+    ``LoggerHook`` needs them; the log holds the same numbers. With several processes
+    they are the mean over the images of all.
+
+    In mixed precision, the gradient scaler leaves out a step whose gradients are not
+    finite; such a step is a warning.
 
     Raises:
         UserError: When the log is written after a loss has become infinite or not a
-            number, from which no training recovers.
+            number, and that has reached the weights, or would have been left out too
+            often in a row. No training recovers from it.
     """
 
     def __init__(self) -> None:
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[_Iteration] = []
         self._interval = 1
+        self._skipped = 0
 
     def before_train(self, runner: Runner) -> None:
         """Find out how often the log is written."""
@@ -48,10 +71,11 @@ class LossRecordHook(RuntimeInfoHook):
         Args:
             runner (Runner): The Runner.
             batch_idx (int): Index of the batch in its epoch.
-            data_batch (Any): Not looked at.
+            data_batch (Any): As from the dataloader; the paths of its images are kept.
             outputs (dict | None): Losses and other scalars by name.
         """
-        self._pending.append(outputs or {})
+        images = _image_paths(data_batch)
+        self._pending.append(_Iteration(outputs or {}, images, max(len(images), 1)))
         if self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(
             runner.train_dataloader, batch_idx
         ):
@@ -62,28 +86,100 @@ class LossRecordHook(RuntimeInfoHook):
         self._record(runner, runner.iter)
 
     def _record(self, runner: Runner, last: int) -> None:
-        first = last - len(self._pending) + 1
-        losses = _to_host(self._pending)
-        self._pending = []
-        for iteration, values in enumerate(losses, first):
+        pending, self._pending = self._pending, []
+        first = last - len(pending) + 1
+        own, of_all = _to_host(pending)
+        for index, values in enumerate(of_all):
             for name, value in values.items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
-                if 'loss' in name and not math.isfinite(value):
-                    rate = runner.message_hub.get_scalar('train/lr').current()
-                    raise UserError(
-                        f'{name} is {value} at iteration {iteration}: the training has '
-                        f'diverged. Lower the learning rate (it is {rate:.3g} now), '
-                        'warm up longer, or limit the gradients: --cfg-options '
-                        'optim_wrapper.clip_grad.max_norm=10'
-                    )
+            terms = _not_finite(values)
+            if not terms:
+                self._skipped = 0
+                continue
+            self._skipped += 1
+            what = (
+                f'{_listed(terms)} at iteration {first + index}, '
+                f'{_on_images(own[index], pending[index].images)}'
+            )
+            self._warn_or_end(runner, what)
+
+    def _warn_or_end(self, runner: Runner, what: str) -> None:
+        """Tell a step that the gradient scaler left out from a divergence."""
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+        scaled = scaler is not None and scaler.is_enabled()
+        if scaled and self._skipped < SKIPPED_IN_A_ROW and _all_finite(runner.model):
+            runner.logger.warning(
+                f'{what}: the gradient scaler left this step out, and training goes on'
+            )
+            return
+        often = f' ({self._skipped} in a row)' if self._skipped > 1 else ''
+        rate = runner.message_hub.get_scalar('train/lr').current()
+        raise UserError(
+            f'{what}{often}: the training has diverged. Lower the learning rate (it is '
+            f'{rate:.3g} now), warm up longer, or limit the gradients: --cfg-options '
+            'optim_wrapper.clip_grad.max_norm=10'
+        )
 
 
-def _to_host(steps: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Read the scalars of some steps, most of them tensors, in one transfer."""
-    values = [torch.as_tensor(value) for step in steps for value in step.values()]
+def _to_host(
+    steps: list[_Iteration],
+) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Read the scalars of some iterations, most of them tensors, in one transfer.
+
+    Returns:
+        tuple: For each iteration, those of this process, and the mean over the images
+        of all processes.
+    """
+    names = [list(step.outputs) for step in steps]
+    sizes = [step.batch_size for step in steps for _ in step.outputs]
+    values = [torch.as_tensor(v) for step in steps for v in step.outputs.values()]
     if not values:
-        return steps
+        return [{} for _ in steps], [{} for _ in steps]
     device = next((v.device for v in values if v.device.type != 'cpu'), 'cpu')
-    together = torch.cat([v.detach().to(device).double().reshape(1) for v in values])
-    read = iter(together.tolist())
-    return [dict(zip(step, read, strict=False)) for step in steps]
+    own = torch.cat([v.detach().to(device).double().reshape(1) for v in values])
+    both = torch.stack((own, _mean_over_processes(own, sizes)))  # (2, values)
+    read_own, read_mean = (iter(row) for row in both.tolist())
+    return (
+        [{name: next(read_own) for name in step} for step in names],
+        [{name: next(read_mean) for name in step} for step in names],
+    )
+
+
+def _mean_over_processes(values: Tensor, sizes: list[int]) -> Tensor:
+    """Average ``values`` (N,) of all processes by the images of each, ``sizes``."""
+    if get_world_size() == 1:
+        return values
+    weights = values.new_tensor(sizes)
+    sums = torch.stack((values * weights, weights))  # (2, N)
+    all_reduce(sums, op='sum')
+    return sums[0] / sums[1]
+
+
+def _not_finite(values: dict[str, float]) -> dict[str, float]:
+    """Return the loss terms that are not finite; their sum only if no term says it."""
+    found = {k: v for k, v in values.items() if 'loss' in k and not math.isfinite(v)}
+    return {k: v for k, v in found.items() if k != 'loss'} or found
+
+
+def _listed(terms: dict[str, float]) -> str:
+    return ', '.join(f'{name} is {value}' for name, value in terms.items())
+
+
+def _on_images(own: dict[str, float], images: list[str]) -> str:
+    """Say on which images it came up, as far as this process has seen them."""
+    if not _not_finite(own):
+        return 'on images of another process'
+    more = len(images) - IMAGES_NAMED
+    named = ', '.join(images[:IMAGES_NAMED]) or 'images without a path'
+    return f'on {named}' + (f' and {more} more' if more > 0 else '')
+
+
+def _image_paths(data_batch: Any) -> list[str]:
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    if not isinstance(samples, list | tuple):
+        return []
+    return [str(getattr(sample, 'img_path', 'an image')) for sample in samples]
+
+
+def _all_finite(model: torch.nn.Module) -> bool:
+    return all(bool(p.isfinite().all()) for p in model.parameters())
