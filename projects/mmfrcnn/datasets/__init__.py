@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmfrcnn.datasets import coco_file
 from mmfrcnn.datasets.class_names import set_num_classes, settle_classes
 from mmfrcnn.datasets.csv_table import CsvDataset
 from mmfrcnn.datasets.load_proposals import LoadStoredProposals
@@ -14,6 +15,8 @@ from mmfrcnn.datasets.preflight import (
 from mmfrcnn.datasets.rotation import TightRotate
 from mmfrcnn.datasets.voc_xml import VocXmlDataset
 from mmfrcnn.datasets.yolo import YoloDataset
+
+coco_file.install()
 
 __all__ = [
     'CsvDataset',

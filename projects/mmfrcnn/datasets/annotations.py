@@ -15,6 +15,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from xml.etree import ElementTree
 
+from mmfrcnn.datasets.coco_file import is_grouping, load_coco
 from mmfrcnn.errors import UserError
 
 NOT_A_NUMBER = 'not a number'
@@ -160,8 +161,14 @@ def _xml_number(node: ElementTree.Element, key: str, path: Path, what: str) -> f
 # -- COCO
 
 
-def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
+def read_coco(
+    path: str | Path, notes: list[str] | None = None
+) -> tuple[list[str], list[Picture]]:
     """Read a COCO instances file.
+
+    Args:
+        path (str | Path): The file.
+        notes (list[str] | None): Gets a line for each thing that `load_coco` completed.
 
     Returns:
         tuple[list[str], list[Picture]]: The names of its categories and its images.
@@ -170,11 +177,10 @@ def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
         UserError: If the file is missing or broken, or a part of it is.
     """
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        content = load_coco(path, notes)
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
     tables = [_table(content, key, path) for key in ('categories', 'images')]
     names = {
@@ -189,13 +195,23 @@ def read_coco(path: str | Path) -> tuple[list[str], list[Picture]]:
         if number in pictures:
             raise UserError(f'{path}: two images have the id {number}')
         what = f'images: id {number}'
-        pictures[number] = Picture(
-            _file_name(entry, path, what),
-            int(_value(entry, 'width', path, what)),
-            int(_value(entry, 'height', path, what)),
-        )
+        name = _file_name(entry, path, what)
+        width, height = (_side(entry, key, path, what) for key in ('width', 'height'))
+        pictures[number] = Picture(name, width, height)
     _read_coco_objects(_table(content, 'annotations', path), names, pictures, path)
     return list(names.values()), list(pictures.values())
+
+
+def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
+    """Return the width or height of an image, which mmdet measures its boxes by."""
+    side = _value(entry, key, path, what)
+    if isinstance(side, int | float) and math.isfinite(side) and side >= 1:
+        return int(side)
+    raise UserError(
+        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, and not the '
+        'number of its pixels. Some tools write -1 for images that they did not open: '
+        'write the true sizes'
+    )
 
 
 def read_coco_names(path: str | Path) -> list[str]:
@@ -214,7 +230,13 @@ def read_coco_names(path: str | Path) -> list[str]:
             start = table.end() if table else len(raw)
             text = raw[start : start + CATEGORIES_BYTES].decode(errors='ignore')
         entries = json.JSONDecoder().raw_decode(text)[0]
-        return [str(entry['name']) for entry in entries if entry['id'] is not None]
+        names = [str(entry['name']) for entry in entries if entry['id'] is not None]
+        # Which category is left out may depend on the annotations.
+        if len(set(names)) < len(names) or any(
+            is_grouping(entry, entries, {}) for entry in entries
+        ):
+            return read_coco(path)[0]
+        return names
     except (OSError, ValueError, KeyError, TypeError):  # a mistake, or merely unusual
         return read_coco(path)[0]
 
@@ -239,10 +261,12 @@ def _read_coco_objects(
         seen.add(number)
         image = _value(entry, 'image_id', path, what)
         if image not in pictures:
-            raise UserError(f'{path}: {what}: there is no image with the id {image}')
+            raise UserError(f'{path}: {what}: there is no image with the id {image!r}')
         bbox = _value(entry, 'bbox', path, what)
         try:
             x, y, width, height = (float(side) for side in bbox)
+            if any(isinstance(side, str | bool) for side in bbox):
+                raise ValueError
         except (TypeError, ValueError) as error:
             reason = 'not four numbers (x, y, width, height)'
             raise UserError(f'{path}: {what}: bbox is {bbox}, {reason}') from error

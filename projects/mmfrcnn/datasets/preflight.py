@@ -15,9 +15,10 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
 from mmfrcnn.datasets.class_names import plain_configs
+from mmfrcnn.datasets.oddities import first_of
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.proposals import check_proposals
-from mmfrcnn.datasets.survey import Survey, Surveyed, first_of, survey
+from mmfrcnn.datasets.survey import Survey, Surveyed, survey
 from mmfrcnn.errors import UserError, did_you_mean
 
 

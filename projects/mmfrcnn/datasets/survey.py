@@ -18,13 +18,12 @@ from mmfrcnn.datasets.annotations import (
     why_left_out,
 )
 from mmfrcnn.datasets.images import image_size
+from mmfrcnn.datasets.oddities import first_of, oddities
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.voc_xml import read_voc_folder
 
 Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
 
-NUM_NAMED = 5
-"""Names shown of each kind of trouble; the rest is counted."""
 NUM_CLASSES = 20
 """Classes shown with their boxes, the most frequent first."""
 
@@ -45,6 +44,7 @@ class Survey:
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def count(self, picture: Picture, min_side: float) -> None:
         """Add one image of the annotation file."""
@@ -83,13 +83,8 @@ class Survey:
                 titles = [f'{name} {n}' for name, n in self.unknown.most_common()]
             number = len(self.left_out[reason])
             lines.append(f'  left out {number} {reason}{notes}: {first_of(titles)}')
+        lines += [f'  note     {note}' for note in self.notes]
         return '\n'.join(lines)
-
-
-def first_of(names: Sequence[str]) -> str:
-    """Join the first few names, and count the rest."""
-    rest = len(names) - NUM_NAMED
-    return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
 
 
 def survey(dataset: Surveyed) -> Survey:
@@ -102,8 +97,9 @@ def survey(dataset: Surveyed) -> Survey:
         UserError: If an annotation file is broken.
     """
     classes = dataset.metainfo['classes']
+    notes: list[str] = []
     if isinstance(dataset, CocoDataset):
-        categories, pictures = read_coco(dataset.ann_file)
+        categories, pictures = read_coco(dataset.ann_file, notes)
         min_side = 1.0  # mmdet passes over narrower boxes in this format
     else:
         min_side = 0.0
@@ -113,7 +109,8 @@ def survey(dataset: Surveyed) -> Survey:
             folders = Path(dataset.sub_data_root), dataset.ann_file, dataset.ann_subdir
             categories, pictures = read_voc_folder(*folders)
     source = dataset.ann_file or dataset.data_prefix.get('img') or dataset.data_root
-    result = Survey(source, classes, categories, num_used=len(dataset))
+    notes += oddities(categories, pictures)
+    result = Survey(source, classes, categories, num_used=len(dataset), notes=notes)
     for picture in pictures:
         result.count(picture, min_side)
     if dataset.backend_args is None:  # else the images are not on a disk

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mmfrcnn.datasets.annotations import NO_AREA, OUTSIDE, Picture, why_left_out
 from mmfrcnn.datasets.conversion.read import Split, read_splits
 from mmfrcnn.datasets.conversion.write import WRITERS, check_stems
-from mmfrcnn.datasets.survey import first_of
+from mmfrcnn.datasets.oddities import first_of
 from mmfrcnn.errors import UserError
 
 
@@ -144,4 +144,5 @@ def _report(split: Split, kind: str) -> str:
     if extras:
         named = ', '.join(f'{key} {number}' for key, number in extras.most_common())
         lines.append(f'  not carried over, of objects: {named}')
+    lines += [f'  note: {note}' for note in split.notes]
     return '\n'.join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from mmfrcnn.datasets.annotations import Picture, read_coco
@@ -26,6 +26,7 @@ class Split:
     name: str
     classes: list[str]
     pictures: list[Picture]
+    notes: list[str] = field(default_factory=list)  # what reading completed
 
 
 def read_splits(
@@ -109,8 +110,10 @@ def _read_coco(source: Path, name: str, image_dir: Path | None) -> Split:
         source if source.is_file() else source / f'annotations/{INSTANCES}{name}.json'
     )
     folder = image_dir or (source.parent if source.is_file() else source / name)
-    classes, pictures = read_coco(file)
-    return Split(name, classes, [replace(p, image=folder / p.title) for p in pictures])
+    notes: list[str] = []
+    classes, pictures = read_coco(file, notes)
+    with_files = [replace(p, image=folder / p.title) for p in pictures]
+    return Split(name, classes, with_files, notes)
 
 
 def _read_voc(source: Path, name: str, image_dir: Path | None) -> Split:

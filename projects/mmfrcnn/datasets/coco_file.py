@@ -1,0 +1,211 @@
+"""COCO files as tools write them, made regular.
+
+pycocotools, and mmdet on it, expect what COCO's own files have: positive annotation
+ids, ``area`` and ``iscrowd`` everywhere, ids that are numbers, one category a name.
+Exports often lack some of it, and then figures are wrong or training dies at its first
+evaluation. Here such a file's content is completed, once, for all that read it: the
+data set, the metric and the checks. What is wrong beyond that is left for
+`read_coco` to name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets.api_wrappers import COCO, COCOPanoptic
+
+NOT_CROWD = ('', '0', 'false', 'no', 'none', 'null')
+LARGEST_ID = 2**53
+"""pycocotools keeps ids as float64, exact up to here."""
+
+
+def load_coco(path: str | Path, notes: list[str] | None = None) -> Any:
+    """Read a COCO file, with or without a byte order mark, and make it regular.
+
+    Args:
+        path (str | Path): The file.
+        notes (list[str] | None): Gets a line for each thing that was completed.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no JSON in UTF-8.
+    """
+    with open(path, encoding='utf-8-sig') as file:
+        return make_regular(json.load(file), notes)
+
+
+def make_regular(content: Any, notes: list[str] | None = None) -> Any:
+    """Complete the content of a COCO file in place, and return it.
+
+    - Categories: names are texts. A category that only groups all others (as Roboflow
+      writes, with id 0) is left out; of several with one name the first that has
+      annotations stands for all.
+    - Annotations: ``iscrowd`` is 0 or 1, 0 where it is missing; a missing, zero or
+      undefined ``area`` is that of the box; ids in text are those of the images and
+      categories with that number; ids that pycocotools cannot tell from "none" (0) or
+      cannot hold are counted anew from 1.
+
+    Example:
+        >>> content = {'images': [{'id': 7}], 'categories': [{'id': 1, 'name': 'cat'}]}
+        >>> box = {'id': 0, 'image_id': '7', 'category_id': 1, 'bbox': [0, 0, 2, 3]}
+        >>> make_regular({**content, 'annotations': [box]})['annotations']
+        [{'id': 1, 'image_id': 7, 'category_id': 1, 'bbox': [0, 0, 2, 3], \
+'iscrowd': 0, 'area': 6.0}]
+    """
+    if not isinstance(content, dict):
+        return content
+    notes = [] if notes is None else notes
+    annotations = _entries(content, 'annotations')
+    images = {str(one.get('id')): one.get('id') for one in _entries(content, 'images')}
+    _regular_categories(content, annotations, notes)
+    categories = {
+        str(one.get('id')): one.get('id') for one in _entries(content, 'categories')
+    }
+    changed: Counter[str] = Counter()
+    for entry in annotations:
+        if 'bbox' not in entry:
+            continue
+        completed = {
+            'image_id': _number_of_text(entry.get('image_id'), images),
+            'category_id': _number_of_text(entry.get('category_id'), categories),
+            'iscrowd': _crowd(entry.get('iscrowd')),
+            'area': _area(entry),
+        }
+        changed.update(
+            _STEPS[key] for key, value in completed.items() if entry.get(key) != value
+        )
+        entry.update(completed)
+    notes += [f'{number} annotations {what}' for what, number in changed.items()]
+    if _count_anew(annotations):
+        notes.append('annotation ids are counted anew, from 1')
+    return content
+
+
+_STEPS = {
+    'image_id': 'with an image_id in text, taken for the number',
+    'category_id': 'with a category_id in text, taken for the number',
+    'iscrowd': 'without an iscrowd of 0 or 1: taken for 0 unless it says otherwise',
+    'area': 'without a usable area: that of the box is taken',
+}
+
+
+def _entries(content: Mapping, key: str) -> list[dict]:
+    table = content.get(key)
+    return (
+        [one for one in table if isinstance(one, dict)]
+        if isinstance(table, list)
+        else []
+    )
+
+
+def _regular_categories(
+    content: dict, annotations: Iterable[dict], notes: list[str]
+) -> None:
+    categories = _entries(content, 'categories')
+    if not categories or len(categories) != len(content['categories']):
+        return
+    if any(one.get('id') is None or one.get('name') is None for one in categories):
+        return
+    used = Counter(str(one.get('category_id')) for one in annotations)
+    for one in categories:
+        one['name'] = str(one['name'])
+    kept = [one for one in categories if not is_grouping(one, categories, used)]
+    notes += [
+        f'category {one["name"]!r} only groups the others, and is left out'
+        for one in categories
+        if one not in kept
+    ]
+    names = Counter(one['name'] for one in kept)
+    notes += [
+        f'{number} categories are named {name!r}: they are taken for one'
+        for name, number in names.items()
+        if number > 1
+    ]
+    first: dict[str, dict] = {}
+    for one in sorted(kept, key=lambda one: not used[str(one['id'])]):
+        first.setdefault(one['name'], one)
+    same = {str(one['id']): first[one['name']]['id'] for one in kept}
+    for entry in annotations:
+        category = str(entry.get('category_id'))
+        if category in same and str(same[category]) != category:
+            entry['category_id'] = same[category]
+    content['categories'] = [one for one in kept if first[one['name']] is one]
+
+
+def is_grouping(
+    category: Mapping, categories: Iterable[Mapping], used: Mapping[str, int]
+) -> bool:
+    """Whether a category has no annotations and only groups all other categories."""
+    name = str(category.get('name'))
+    others = [one for one in categories if one is not category]
+    return (
+        bool(others)
+        and not used.get(str(category.get('id')))
+        and str(category.get('supercategory')) != name
+        and all(one.get('supercategory') == name for one in others)
+    )
+
+
+def _number_of_text(value: Any, known: Mapping[str, Any]) -> Any:
+    return known.get(value.strip(), value) if isinstance(value, str) else value
+
+
+def _crowd(value: Any) -> int:
+    if isinstance(value, str):
+        return int(value.strip().lower() not in NOT_CROWD)
+    return int(bool(value))
+
+
+def _area(entry: dict) -> Any:
+    """Return the annotated area, or that of the box where there is none to use."""
+    area = entry.get('area')
+    if isinstance(area, int | float) and math.isfinite(area) and area > 0:
+        return area
+    try:
+        _, _, width, height = (float(side) for side in entry['bbox'])
+    except (TypeError, ValueError):  # named by `read_coco`
+        return area
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _count_anew(annotations: list[dict]) -> bool:
+    ids = [one.get('id') for one in annotations]
+    usable = all(
+        isinstance(one, int) and not isinstance(one, bool) and 0 < one <= LARGEST_ID
+        for one in ids
+    )
+    # Missing and repeated ids are mistakes, which are named elsewhere.
+    if usable or None in ids or len(set(map(str, ids))) < len(ids):
+        return False
+    for number, entry in enumerate(annotations, 1):
+        entry['id'] = number
+    return True
+
+
+def _init(self: COCO, annotation_file: str | Path | None = None) -> None:
+    """Stand for the constructor of mmdet's ``COCO``, which reads a file as it is."""
+    if annotation_file is None or isinstance(self, COCOPanoptic):
+        _init_as_it_is(self, annotation_file)
+    else:
+        _init_as_it_is(self)
+        self.dataset = load_coco(annotation_file)
+        assert isinstance(self.dataset, dict), f'{annotation_file}: not a COCO file'
+        self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
+
+
+_init_as_it_is = COCO.__init__
+
+
+def install() -> None:
+    """Have mmdet's ``COCO``, of its data sets and metrics, read files by `load_coco`.
+
+    Panoptic files are read as they are.
+    """
+    if COCO.__init__ is not _init:
+        COCO.__init__ = _init
