@@ -15,9 +15,15 @@ from mmfrcnn.cli.checkpoints import (
     find_last_checkpoint,
 )
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
-from mmfrcnn.training import CompileHook, DataWaitHook, ProfileHook
+from mmfrcnn.training import (
+    AlternatingTrainLoop,
+    CompileHook,
+    DataWaitHook,
+    ProfileHook,
+)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -116,7 +122,7 @@ class TrainingReport(Hook):
         check_weights(model, checkpoint['state_dict'], path)
 
     def before_train(self, runner: Runner) -> None:
-        """Write one line about device, data, batch and learning rate to the log."""
+        """Say what is trained, on what and how fast, and what won't go as planned."""
         loader = runner.train_dataloader
         batch = loader.batch_size or loader.batch_sampler.batch_size
         total = batch * runner.world_size
@@ -130,6 +136,14 @@ class TrainingReport(Hook):
             f'{runner.max_iters} in all. Learning rate {rate:g}'
             f'{_about_rate(runner.cfg.get("auto_scale_lr"), total)}.'
         )
+        iters = runner.max_iters
+        if isinstance(runner.train_loop, AlternatingTrainLoop):
+            iters = runner.train_loop.step_iters[1]  # each step has its own schedule
+        for line in (
+            *schedule_warnings(runner.param_schedulers, iters, runner.max_epochs),
+            *scale_warnings(runner.cfg),
+        ):
+            runner.logger.warning(line)
 
 
 def _about_rate(auto_scale: dict | None, batch: int) -> str:
