@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     config = prepare(args)
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise UserError(f'{args.config} has no test_dataloader or no test_evaluator')
+    check_needs(config, 'test_dataloader')
     check_checkpoint(args.checkpoint)
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:

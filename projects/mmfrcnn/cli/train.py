@@ -15,6 +15,7 @@ from mmfrcnn.cli.checkpoints import (
     find_last_checkpoint,
 )
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     config = prepare(args)
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
         raise UserError(f'{args.config} has no train_dataloader or no train_cfg')
+    check_needs(config, 'train_dataloader', 'val_dataloader')
     if args.amp:
         _use_mixed_precision(config)
     if args.auto_scale_lr:
