@@ -305,3 +305,23 @@ def test_the_tool_as_a_user_runs_it(tmp_path):
     assert again.returncode == 2 and again.stderr.startswith('error: ')
     assert 'Traceback' not in again.stderr and 'exists already' in again.stderr
     assert 'Examples:' in run('--help').stdout
+
+
+def test_annotated_sizes_are_compared_with_the_images(tmp_path):
+    """A resized image, and one that its EXIF turns, would get wrong labels."""
+    source = random_coco(tmp_path / 'coco', 0)
+    path = source / 'val' / 'a.jpg'
+    with Image.open(path) as image:
+        width, height = image.size
+    arguments = {'source_format': 'coco', 'target_format': 'yolo'}
+    Image.new('L', (width * 2, height * 2)).save(path)
+    with pytest.raises(UserError) as caught:
+        convert(source, tmp_path / 'yolo', **arguments)
+    size = f'{width * 2}x{height * 2} pixels, annotated as {width}x{height}'
+    assert f'{path} ({size})' in str(caught.value)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new('L', (width, height)).save(path, exif=exif)
+    with pytest.raises(UserError, match=r'a\.jpg .*EXIF orientation'):
+        convert(source, tmp_path / 'yolo', **arguments)
+    assert not (tmp_path / 'yolo').exists()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset, XMLDataset
 from mmengine.config import Config
@@ -185,3 +188,84 @@ def test_broken_voc_files_are_named_inside_wrappers(make_voc, tmp_path):
     inner = {'type': 'ConcatDataset', 'datasets': [config]}
     message = explained({'type': 'RepeatDataset', 'times': 2, 'dataset': inner})
     assert f'{path}: broken XML' in message
+
+
+def test_exif_is_named_where_it_is_the_cause(make_coco, tmp_path):
+    dataset = CocoDataset(**make_coco())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (40, 30)).save(tmp_path / '1.jpg', exif=exif)
+    message = refusal(dataset)
+    assert '1.jpg (image id 1: 30x40 pixels, annotated as 40x30: its EXIF' in message
+    Image.new('RGB', (30, 40)).save(tmp_path / '1.jpg')
+    assert 'EXIF' not in refusal(dataset)
+
+
+@pytest.mark.parametrize('kind', ['jpg', 'png', 'webp', 'gif', 'bmp', 'tif'])
+@pytest.mark.parametrize('cut', [1, 2, 60])
+def test_an_image_that_is_cut_off_is_named(make_coco, tmp_path, kind, cut):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    path = tmp_path / f'x.{kind}'
+    Image.fromarray(noise).save(path)
+    dataset = CocoDataset(**make_coco())
+    whole = path.read_bytes()
+    (tmp_path / '1.jpg').write_bytes(whole)
+    check_dataset(dataset, 'train')
+    (tmp_path / '1.jpg').write_bytes(whole[:-cut])
+    content = np.fromfile(tmp_path / '1.jpg', np.uint8)
+    assert cv2.imdecode(content, cv2.IMREAD_COLOR) is None  # as mmcv loads it
+    assert f'{tmp_path / "1.jpg"} (' in refusal(dataset)
+
+
+def test_what_follows_the_end_of_a_jpeg_does_no_harm(make_coco, tmp_path):
+    dataset = CocoDataset(**make_coco())
+    path = tmp_path / '1.jpg'
+    whole = path.read_bytes()
+    for more in (bytes(500), b'a maker writes notes here' * 99):
+        path.write_bytes(whole + more)
+        assert 'images   2' in check_dataset(dataset, 'train')
+    # The end of a preview in the header is not the end of the picture.
+    preview = b'\xff\xe1' + (len(whole) + 2).to_bytes(2, 'big') + whole
+    path.write_bytes((whole[:2] + preview + whole[2:])[:-9])
+    assert 'cut off' in refusal(dataset)
+
+
+@pytest.mark.parametrize('kind', ['png', 'tif'])
+def test_16_bit_images_are_said_with_their_highest_value(make_coco, tmp_path, kind):
+    dataset = CocoDataset(**make_coco())
+    assert '16 bits' not in check_dataset(dataset, 'train')
+    pixels = np.full((30, 40, 3), 4095, np.uint16)
+    cv2.imwrite(str(tmp_path / f'x.{kind}'), pixels)
+    (tmp_path / f'x.{kind}').rename(tmp_path / '1.jpg')
+    loaded = cv2.imread(str(tmp_path / '1.jpg')).max()
+    said = f'1 images, .* highest value is 4095 of 65535, which becomes {loaded} of 255'
+    assert re.search(said, check_dataset(dataset, 'train'))
+
+
+@pytest.mark.parametrize(
+    'resize',
+    [
+        {'type': 'Resize', 'scale': (128, 96), 'keep_ratio': True},
+        {'type': 'RandomChoiceResize', 'scales': [(1e4, 1e4), (128, 96)]},
+        {
+            'type': 'RandomResize',
+            'scale': (1280, 960),
+            'ratio_range': (0.1, 2.0),
+            'keep_ratio': True,
+        },
+    ],
+)
+def test_an_image_of_which_a_side_would_vanish_is_named(make_coco, tmp_path, resize):
+    if 'scales' in resize:
+        resize = resize | {'resize_type': 'Resize', 'keep_ratio': True}
+    config = make_coco() | {'pipeline': [resize]}
+    dataset = CocoDataset(**config)
+    check_dataset(dataset, 'train')
+    path = Path(config['ann_file'])
+    content = json.loads(path.read_text())
+    content['images'][0] |= {'width': 4000, 'height': 8}
+    path.write_text(json.dumps(content))
+    Image.new('RGB', (4000, 8)).save(tmp_path / '1.jpg')
+    message = refusal(CocoDataset(**config))
+    assert '1.jpg (image id 1: 4000x8 pixels, of which a side vanishes' in message
+    assert '128x96' in message

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
@@ -113,7 +114,13 @@ class PreparedImages(Dataset):
             image = self.source.read(index)
         except UnreadableImageError as error:
             return {'index': index, 'error': str(error)}
-        return {'index': index, 'image': image, 'inputs': self.prepare(image, index)}
+        try:
+            inputs = self.prepare(image, index)
+        except (cv2.error, ZeroDivisionError) as error:
+            height, width = image.shape[:2]
+            reason = f'{width}x{height} pixels cannot be resized ({error})'
+            return {'index': index, 'error': ' '.join(reason.split())}
+        return {'index': index, 'image': image, 'inputs': inputs}
 
 
 def _predict_missing(

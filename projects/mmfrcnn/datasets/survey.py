@@ -17,7 +17,13 @@ from mmfrcnn.datasets.annotations import (
     read_coco,
     why_left_out,
 )
-from mmfrcnn.datasets.images import image_size
+from mmfrcnn.datasets.images import image_size, turned_by_exif
+from mmfrcnn.datasets.intact import (
+    has_16_bits,
+    highest_values,
+    vanishing_scale,
+    why_undecodable,
+)
 from mmfrcnn.datasets.oddities import first_of, oddities
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.voc_xml import read_voc_folder
@@ -44,6 +50,7 @@ class Survey:
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    deep: list[tuple[int, int]] = field(default_factory=list)  # of 16 bits
     notes: list[str] = field(default_factory=list)
 
     def count(self, picture: Picture, min_side: float) -> None:
@@ -78,6 +85,13 @@ class Survey:
         ]
         if self.num_ignored:
             lines.append(f'  ignored  {self.num_ignored} marked crowd or difficult')
+        if self.deep:
+            highest, loaded = max(self.deep)
+            lines.append(
+                f'  16 bits  {len(self.deep)} images, cut to 8 bits when they are '
+                f'loaded: their highest value is {highest} of 65535, which becomes '
+                f'{loaded} of 255'
+            )
         for reason, titles in sorted(self.left_out.items()):
             if reason == UNKNOWN_CLASS:
                 titles = [f'{name} {n}' for name, n in self.unknown.most_common()]
@@ -116,7 +130,7 @@ def survey(dataset: Surveyed) -> Survey:
     if dataset.backend_args is None:  # else the images are not on a disk
         shown = {'total': len(dataset), 'desc': 'looking at images', 'unit': 'image'}
         for info in tqdm(_infos(dataset), delay=2, **shown):
-            _check_image(info, result)
+            _check_image(info, result, dataset.pipeline)
     return result
 
 
@@ -124,19 +138,56 @@ def _infos(dataset: Surveyed) -> Iterator[dict]:
     return (dataset.get_data_info(index) for index in range(len(dataset)))
 
 
-def _check_image(info: dict, result: Survey) -> None:
+def _check_image(info: dict, result: Survey, pipeline: object) -> None:
     """Note an image that is missing, unreadable or not of the size annotated."""
     path = info['img_path']
     try:
-        width, height = image_size(path)
+        fault = why_unusable(path, info['width'], info['height'], pipeline)
+        if not fault and has_16_bits(path):
+            result.deep.append(highest_values(path))
     except FileNotFoundError:
         result.missing.append(path)
         return
+    if fault:
+        result.unreadable.append(f'{path} (image id {info["img_id"]}: {fault})')
+
+
+def why_unusable(
+    path: str | Path, width: int, height: int, pipeline: object = None
+) -> str | None:
+    """Return why an image can't be trained on as it is annotated, or None.
+
+    Args:
+        path (str | Path): The image.
+        width (int): As annotated.
+        height (int): As annotated.
+        pipeline (object): That of the data set, if the image is to be loaded by one.
+
+    Raises:
+        FileNotFoundError: If there is no such image.
+    """
+    try:
+        found = image_size(path)
+        fault = why_undecodable(path)
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        result.unreadable.append(f'{path} ({error})')
-        return
-    if (width, height) != (info['width'], info['height']):
-        result.unreadable.append(
-            f'{path} (image id {info["img_id"]}: {width}x{height} pixels, '
-            f'annotated as {info["width"]}x{info["height"]})'
+        return str(error)
+    if fault:
+        return fault
+    if found != (width, height):
+        why = ''
+        if found == (height, width) and turned_by_exif(path):
+            why = (
+                ': its EXIF orientation turns it by a quarter when it is loaded, and '
+                'the annotations are of the picture before that. Annotate it as it is '
+                'shown, or turn the pixels and remove the tag'
+            )
+        return f'{found[0]}x{found[1]} pixels, annotated as {width}x{height}{why}'
+    scale = vanishing_scale(pipeline, width, height)
+    if scale:
+        return (
+            f'{width}x{height} pixels, of which a side vanishes when it is resized to '
+            f'{scale[0]}x{scale[1]}. Cut it up or leave it out'
         )
+    return None

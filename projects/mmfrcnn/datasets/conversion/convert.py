@@ -14,6 +14,7 @@ from mmfrcnn.datasets.annotations import NO_AREA, OUTSIDE, Picture, why_left_out
 from mmfrcnn.datasets.conversion.read import Split, read_splits
 from mmfrcnn.datasets.conversion.write import WRITERS, check_stems
 from mmfrcnn.datasets.oddities import first_of
+from mmfrcnn.datasets.survey import why_unusable
 from mmfrcnn.errors import UserError
 
 
@@ -104,6 +105,17 @@ def _check_images(splits: Sequence[Split]) -> None:
             f'{len(missing)} of {len(files)} images are missing: {first_of(missing)}. '
             "For COCO's, name their folder with --image-dir, or write none with "
             '--images none'
+        )
+    faults = [
+        f'{_file(picture)} ({fault})'
+        for split in splits
+        for picture in tqdm(split.pictures, 'looking at images', delay=2)
+        if (fault := why_unusable(_file(picture), picture.width, picture.height))
+    ]
+    if faults:
+        raise UserError(
+            f'{len(faults)} of {len(files)} images are broken or not of the size '
+            f'annotated: {first_of(faults)}'
         )
 
 
