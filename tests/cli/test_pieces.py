@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 import mmfrcnn  # noqa: F401
@@ -25,7 +26,7 @@ from mmfrcnn.cli.checkpoints import (
     check_weights,
     find_last_checkpoint,
 )
-from mmfrcnn.cli.drawing import DetectionPainter
+from mmfrcnn.cli.drawing import DetectionPainter, write_picture
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
@@ -279,3 +280,15 @@ def test_broken_xml_under_mmdets_own_dataset_is_named(
     )
     with pytest.raises(UserError, match=r'x\.xml: '), explained(config):
         DATASETS.build(dataset)
+
+
+@pytest.mark.parametrize('suffix', ['.jfif', '.GIF'])
+def test_images_of_browsers_and_old_pages_are_read(tmp_path, suffix):
+    kind = {'.jfif': 'JPEG', '.GIF': 'GIF'}[suffix]
+    Image.new('RGB', (40, 30)).save(tmp_path / f'a{suffix}', kind)
+    pictures = open_source(str(tmp_path))
+    assert pictures.name(0) == f'a{suffix}'
+    assert pictures.read(0).shape == (30, 40, 3)
+    write_picture(tmp_path / 'out' / pictures.name(0), pictures.read(0))
+    with Image.open(tmp_path / 'out' / pictures.name(0)) as written:
+        assert (written.format, written.size) == (kind, (40, 30))

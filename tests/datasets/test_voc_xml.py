@@ -95,3 +95,48 @@ def test_difficult_objects_are_ignored_and_other_image_types_found(make_voc, tmp
     info = VocXmlDataset(**config).get_data_info(0)
     assert info['instances'][0]['ignore_flag'] == 1
     assert info['img_path'].endswith('a.png')
+
+
+def test_a_list_with_a_byte_order_mark_and_crlf_is_read(make_voc, tmp_path):
+    config = make_voc()
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbfa\r\n')
+    assert VocXmlDataset(**config)[0]['img_id'] == 'a'
+    (tmp_path / 'list.txt').write_bytes(b'\xff\xfea')
+    with pytest.raises(UserError, match=r'list\.txt: not text'):
+        VocXmlDataset(**config)
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec', 'name'),
+    [
+        ('gb2312', 'gbk', '鎔'),  # of GBK alone, as Windows' tools write it
+        ('GBK', 'gbk', '猫'),
+        ('Big5', 'big5', '貓'),
+        ('Shift_JIS', 'shift_jis', '猫'),
+        ('EUC-KR', 'euc_kr', '고양이'),
+        ('windows-1252', 'cp1252', 'Größe'),
+        ('ISO-8859-1', 'latin1', 'é'),
+        ('UTF-8', 'utf-8-sig', '猫'),
+        ('UTF-16', 'utf-16', '猫'),
+    ],
+)
+def test_names_are_read_in_the_encoding_declared(
+    make_voc, tmp_path, declared, codec, name
+):
+    config = make_voc([(name, 1, 1, 9, 9)], classes=(name,))
+    path = tmp_path / 'Annotations' / 'a.xml'
+    text = path.read_text(encoding='utf-8')
+    text = f'<?xml version="1.0" encoding="{declared}"?>\n{text}'
+    path.write_bytes(text.encode(codec))
+    assert len(VocXmlDataset(**config)[0]['instances']) == 1
+
+
+@pytest.mark.parametrize('declared', ['gb2312', 'no-such', 'hex', 'UTF-8'])
+def test_text_that_cannot_be_decoded_is_named(make_voc, tmp_path, declared):
+    config = make_voc()
+    path = tmp_path / 'Annotations' / 'a.xml'
+    head = f'<?xml version="1.0" encoding="{declared}"?>'.encode()
+    path.write_bytes(head + path.read_bytes().replace(b'Cat', b'\xff\xff'))
+    with pytest.raises(UserError) as caught:
+        VocXmlDataset(**config)
+    assert str(path) in str(caught.value)

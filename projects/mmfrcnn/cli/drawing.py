@@ -62,7 +62,9 @@ class DetectionPainter:
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write a BGR picture, making its folder."""
-    mmcv.imwrite(picture, str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = '.jpg' if path.suffix.lower() == '.jfif' else path.suffix  # another name
+    path.write_bytes(cv2.imencode(kind, picture)[1].tobytes())
 
 
 def write_video(

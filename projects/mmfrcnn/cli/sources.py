@@ -8,9 +8,9 @@ import cv2
 import mmcv
 import numpy as np
 
+from mmfrcnn.datasets.images import SUFFIXES
 from mmfrcnn.errors import UserError
 
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
 
@@ -28,9 +28,9 @@ class Pictures:
     def __init__(self, path: Path) -> None:
         self.root = path if path.is_dir() else path.parent
         files = path.rglob('*') if path.is_dir() else [path]
-        self.paths = sorted(f for f in files if f.suffix.lower() in IMAGES)
+        self.paths = sorted(f for f in files if f.suffix.lower() in SUFFIXES)
         if not self.paths:
-            raise UserError(f'{path}: no images here ({", ".join(IMAGES)})')
+            raise UserError(f'{path}: no images here ({", ".join(SUFFIXES)})')
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -106,11 +106,11 @@ def open_source(path: str) -> Pictures | Video:
     file = Path(path)
     if not file.exists():
         raise UserError(f'no such image, folder or video: {path}')
-    if file.is_dir() or file.suffix.lower() in IMAGES:
+    if file.is_dir() or file.suffix.lower() in SUFFIXES:
         return Pictures(file)
     if file.suffix.lower() in VIDEOS:
         return Video(file)
     raise UserError(
-        f'{path}: neither an image ({", ".join(IMAGES)}) nor a video '
+        f'{path}: neither an image ({", ".join(SUFFIXES)}) nor a video '
         f'({", ".join(VIDEOS)})'
     )

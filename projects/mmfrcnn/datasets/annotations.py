@@ -27,6 +27,9 @@ MARKED_IGNORE = 'marked "ignore"'
 
 CATEGORIES_BYTES = 1 << 22
 """More than the categories of any known COCO file take, LVIS's 1,203 included."""
+XML_ENCODING = re.compile(
+    rb'(\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]+)["\'][^>]*?\?>'
+)
 VOC_DEFAULTS = ('', '0', 'Unspecified')
 COCO_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
@@ -91,9 +94,11 @@ def read_names(path: str | Path) -> list[str]:
         UserError: If there is no such file, or nothing in it.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such list of images') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not text in UTF-8 ({error})') from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise UserError(f'{path}: the list of images is empty')
@@ -111,11 +116,13 @@ def read_voc(path: str | Path) -> Picture:
     """
     path = Path(path)
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(_xml_content(path.read_bytes()))
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
     except ElementTree.ParseError as error:
         raise UserError(f'{path}: broken XML ({error}). Is it cut off?') from error
+    except (LookupError, ValueError) as error:
+        raise UserError(f'{path}: its text cannot be decoded ({error})') from error
     width, height = (
         _xml_number(root, f'size/{key}', path, 'the image')
         for key in ('width', 'height')
@@ -124,6 +131,18 @@ def read_voc(path: str | Path) -> Picture:
     for index, node in enumerate(root.findall('object'), 1):
         picture.objects.append(_voc_object(node, f'object {index}', path))
     return picture
+
+
+def _xml_content(content: bytes) -> bytes | str:
+    """Decode XML in a named encoding of one or two bytes, as GBK, unknown to Expat."""
+    named = XML_ENCODING.match(content)
+    if named is None:
+        return content
+    name = named[2].decode('ascii', 'replace').lower()
+    name = 'gb18030' if name in ('gb2312', 'gbk') else name  # which has both in it
+    if name.startswith(('utf', 'ucs', 'iso-10646')):
+        return content
+    return content[named.end() :].decode(name)
 
 
 def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
