@@ -31,6 +31,7 @@ from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.cli.train import _choose_start
 from mmfrcnn.errors import UserError
 
 
@@ -156,6 +157,32 @@ def test_checkpoints_missing_broken_and_last(tmp_path: Path) -> None:
         check_checkpoint(str(tmp_path / 'epoch9.pth'))
     check_checkpoint(str(tmp_path / 'epoch_9.pth'))
     check_checkpoint('torchvision://resnet50')
+
+
+def test_a_new_run_overwrites_no_checkpoint_of_another(tmp_path: Path) -> None:
+    used, other = tmp_path / 'used', tmp_path / 'other.pth'
+    used.mkdir()
+    torch.save({'state_dict': {}}, other)
+
+    def choose(option: str | None, **settings) -> Config:
+        config = Config(dict(work_dir=str(used), model=dict(), **settings))
+        _choose_start(config, option)
+        return config
+
+    (used / 'a_log').mkdir()
+    (used / 'iter_10.pth').write_bytes(b'PK cut off')  # nothing that could be lost
+    for resume in (None, 'auto', str(other)):
+        choose(resume)
+    for name in ('iter_10.pth', 'best_coco_bbox_mAP_epoch_3.pth'):
+        (used / 'iter_10.pth').unlink(missing_ok=True)
+        torch.save({'state_dict': {}}, used / name)
+        for resume in (None, str(other)):
+            with pytest.raises(UserError, match=f'{name}.*--work-dir.*--resume'):
+                choose(resume)
+        choose(str(used / name))
+        choose(None, resume=True)
+    torch.save({'state_dict': {}}, used / 'epoch_1.pth')
+    assert choose('auto').load_from == str(used / 'epoch_1.pth')
 
 
 def test_weights_of_another_model_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.cli.checkpoints import (
     check_checkpoint,
+    check_unused,
     check_weights,
     find_last_checkpoint,
 )
@@ -85,10 +87,18 @@ def _choose_start(config: Config, resume: str | None) -> None:
             config.resume, config.load_from = True, last
     elif resume is not None:
         config.resume, config.load_from = True, resume
+    # mmengine's own resume=True, without a file, goes on with what the folder holds.
+    source = config.get('load_from')
+    if not config.get('resume') or (source and not _is_in(source, config.work_dir)):
+        check_unused(config.work_dir)
     if config.get('load_from'):
         check_checkpoint(config.load_from)
     else:
         _check_pretrained(config)
+
+
+def _is_in(file: str, folder: str) -> bool:
+    return Path(folder).resolve() in Path(file).resolve().parents
 
 
 def _check_pretrained(config: Config) -> None:
