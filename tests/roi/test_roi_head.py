@@ -217,6 +217,36 @@ def test_losses_and_gradients_equal_mmdets(
         compare_losses(*pair, alone, proposals[part], samples[part])
 
 
+@pytest.mark.parametrize('norm', ['BN', 'GN'])
+def test_a_norm_sees_no_empty_slots(
+    make_pair, first_ones, features, proposals, samples, norm
+):
+    """Losses, gradients and running statistics, where most slots are empty."""
+    config = dict(type=norm) if norm == 'BN' else dict(type=norm, num_groups=2)
+    ours, theirs = make_pair(
+        bbox_head=dict(
+            type='Shared4Conv1FCBBoxHead', conv_out_channels=6, norm_cfg=config
+        ),
+        train_cfg=dict(
+            sampler=dict(
+                type='RandomSampler',
+                num=128,
+                pos_fraction=0.25,
+                add_gt_as_proposals=True,
+            )
+        ),
+    )
+    for head in (ours, theirs):
+        for module in head.modules():
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.GroupNorm):
+                torch.nn.init.ones_(module.weight)
+    compare_losses(ours.train(), theirs.train(), features, proposals, samples)
+    statistics = dict(theirs.named_buffers())
+    assert bool(statistics) == (norm == 'BN')
+    for name, value in ours.named_buffers():
+        torch.testing.assert_close(value, statistics[name])
+
+
 def test_losses_with_ignored_regions_equal_mmdets(
     make_pair, first_ones, features, proposals, samples
 ):

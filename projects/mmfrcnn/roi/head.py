@@ -19,6 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..boxes import PaddedInstances, image_sizes, pad_instances, positive_box_loss
 from ..boxes.padding import to_device
@@ -154,10 +155,29 @@ class BatchedRoIHead(BaseModule):
             feats=tuple(x),
         )
         boxes, targets, labels = self._sampled(sample, assignment, proposals, truth)
-        result = self._bbox_forward(x, _regions(boxes))
+        result = self._forward_sample(x, _regions(boxes), sample.valid.view(-1))
         return self.loss_of_sample(
             sample, boxes, targets, labels, result['cls_score'], result['bbox_pred']
         )
+
+    def _forward_sample(
+        self, x: Sequence[Tensor], rois: Tensor, valid: Tensor
+    ) -> dict[str, Tensor]:
+        """Run regions (R, 5), of which empty slots must not sway the others.
+
+        Batch norm takes its statistics over all that it is given: with it only the
+        valid regions are run, at the price of a wait for their number.
+        """
+        if not any(isinstance(m, _BatchNorm) and m.training for m in self.modules()):
+            return self._bbox_forward(x, rois)
+        real = valid.nonzero()[:, 0]
+        result = self._bbox_forward(x, rois[real])
+        return {
+            name: value.new_zeros(len(rois), *value.shape[1:]).index_copy(
+                0, real, value
+            )
+            for name, value in result.items()
+        }
 
     def _sampled(
         self,
