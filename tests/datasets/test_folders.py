@@ -105,8 +105,8 @@ def test_boxes_without_area_or_outside_are_left_out_by_name(make_yolo):
         ('Cat .5 .5 .1 .1', "class 'Cat'"),
         ('0 .5 .5 .1', '4 values'),
         ('0 .5 .5 .1 .1 .9', '6 values a score?'),
-        ('0 .1 .1 .2 .1 .2 .2', '7 values a polygon?'),
-        ('0 .5 x .1 .1', 'not five numbers'),
+        ('0 .1 .1 .2 .1 .2 .2 .3', '8 values'),
+        ('0 .5 x .1 .1', 'not all numbers'),
     ],
 )
 def test_a_broken_yolo_line_is_named(make_yolo, line, message):
@@ -123,6 +123,8 @@ def test_a_broken_yolo_line_is_named(make_yolo, line, message):
         ('names: [Cat', 'no "names"'),
         ('names: {0: Cat, 2: Dog}', 'no "names"'),
         ('names: [Cat, Cat]', "two classes are named 'Cat'"),
+        ('names: {1: Cat, 2: Dog}', 'names begins at 1; it must begin at 0'),
+        ('names: [no, yes]', 'takes no, yes'),
         ('names: []', 'class 0 has no name'),
     ],
 )
@@ -202,3 +204,9 @@ def test_a_broken_table_is_named(make_csv, table, message):
     with pytest.raises(UserError, match=r'boxes\.csv') as caught:
         CsvDataset(**make_csv(table))
     assert message in str(caught.value)
+
+
+def test_of_a_polygon_among_boxes_the_bounding_box_is_taken(make_yolo):
+    lines = '0 .1 .1 .4 .1 .3 .5\n0 .5 .5 .25 1\n'
+    boxes = [thing['bbox'] for thing in instances(YoloDataset(**make_yolo(lines)))]
+    assert boxes[:2] == [[4, 3, 16, 15], [15, 0, 25, 30]]  # of 40x30 pixels

@@ -165,10 +165,7 @@ def _read(key: str, dataset: dict) -> tuple[str, ...]:
             arguments = {k: v for k, v in dataset.items() if k != 'type'}
             names = kind(**{**arguments, 'pipeline': [], 'lazy_init': True}).read()[0]
     except UserError as error:
-        raise UserError(
-            f'{key}: no metainfo=dict(classes=(...)), and the class names cannot be '
-            f'read from the annotations: {error}'
-        ) from error
+        raise UserError(f'{key}: {error}') from error
     if not names:
         raise UserError(f'{key}: {_source(dataset)} names no class')
     return tuple(names)

@@ -7,7 +7,8 @@
     data.yaml              names: [cat, dog], or {0: cat, 1: dog}; or, instead,
     classes.txt            one name a line
 
-An image without a label file has no objects.
+An image without a label file has no objects. Of a polygon, CLASS X1 Y1 X2 Y2 X3 Y3 ...,
+the bounding box is taken.
 """
 
 from __future__ import annotations
@@ -92,8 +93,16 @@ def read_class_names(path: Path) -> list[str]:
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix in ('.yaml', '.yml'):
             names = (yaml.safe_load(text) or {})['names']
+            if isinstance(names, dict) and names and 0 not in names:
+                first = next(iter(names))
+                raise UserError(f'{path}: names begins at {first}; it must begin at 0')
             if isinstance(names, dict):
                 names = [names[index] for index in range(len(names))]
+            if any(isinstance(name, bool) for name in names):
+                raise UserError(
+                    f'{path}: names: YAML takes no, yes, on, off, true and false for '
+                    "truth values. Quote them: names: ['no', 'yes']"
+                )
             names = [str(name) for name in names]
         else:
             names = [line.strip() for line in text.rstrip().splitlines()]
@@ -162,8 +171,9 @@ def _picture(path: Path, label_file: Path, root: Path, names: list[str]) -> Pict
 
 def _parse(line: str, where: str, names: list[str]) -> tuple[str, list[Decimal]]:
     fields = line.split()
-    if len(fields) != 5:
-        what = 'a polygon?' if len(fields) > 6 else 'a score?' * (len(fields) == 6)
+    is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
+    if len(fields) != 5 and not is_polygon:
+        what = 'a score?' * (len(fields) == 6)
         raise UserError(
             f'{where}: {len(fields)} values {what} instead of the five of a box, '
             f'CLASS CX CY WIDTH HEIGHT: {line.strip()[:60]!r}'
@@ -171,13 +181,23 @@ def _parse(line: str, where: str, names: list[str]) -> tuple[str, list[Decimal]]
     try:
         values = [Decimal(field) for field in fields[1:]]
     except InvalidOperation as error:
-        raise UserError(f'{where}: not five numbers: {line.strip()!r}') from error
+        raise UserError(f'{where}: not all numbers: {line.strip()!r}') from error
     if not fields[0].isdecimal() or int(fields[0]) >= len(names):
         raise UserError(
             f'{where}: class {fields[0]!r}, but the classes are 0 to {len(names) - 1}: '
             f'{", ".join(names[:10])}'
         )
-    return names[int(fields[0])], values
+    return names[int(fields[0])], _bounds(values) if is_polygon else values
+
+
+def _bounds(polygon: list[Decimal]) -> list[Decimal]:
+    """Return the bounding box (cx, cy, w, h) of a polygon x1, y1, x2, y2, ..."""
+    if not all(value.is_finite() for value in polygon):
+        return [Decimal('nan')] * 4
+    xs, ys = polygon[::2], polygon[1::2]
+    low, high = (min(xs), min(ys)), (max(xs), max(ys))
+    centre = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
+    return [*centre, *(b - a for a, b in zip(low, high, strict=True))]
 
 
 def to_pixels(relative: list[Decimal], width: int, height: int) -> Box:
