@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.cli.work_dir import check_config_copy
 from mmfrcnn.datasets import PreflightHook, explain_data_error, settle_classes
 from mmfrcnn.errors import UserError
 
@@ -41,6 +42,7 @@ def prepare(args: argparse.Namespace) -> Config:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    check_config_copy(config)
     device = choose_device(args.device)
     config.launcher = args.launcher
     if device.startswith('cuda'):
