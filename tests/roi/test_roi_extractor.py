@@ -183,6 +183,18 @@ def test_constant_features_pool_to_the_constant(path):
     torch.testing.assert_close(pooled, expected)
 
 
+@pytest.mark.parametrize('key', [dict(use_torchvision=True), dict(pool_mode='avg')])
+def test_mmcvs_names_of_the_average(pyramid, rois, key):
+    assert torch.equal(
+        make({**ALIGN, **key})(pyramid, rois), make(ALIGN)(pyramid, rois)
+    )
+
+
+def test_a_maximum_is_refused():
+    with pytest.raises(UserError, match='pool_mode'):
+        make({**ALIGN, 'pool_mode': 'max'})
+
+
 @pytest.mark.parametrize('count', [0, 1])
 def test_few_regions(layer, path, pyramid, count):
     rois = torch.tensor([[1.0, 3.0, 4.0, 50.0, 60.0]])[:count]

@@ -144,6 +144,10 @@ def _pooling(layer: dict) -> functools.partial[Tensor]:
     if kind == 'RoIAlign':
         layer.setdefault('sampling_ratio', 0)
         layer.setdefault('aligned', True)
+        # mmcv's keys for what is always so here: an average, as torchvision's.
+        layer.pop('use_torchvision', None)
+        if layer.get('pool_mode') == 'avg':
+            del layer['pool_mode']
         allowed, function = {'output_size', 'sampling_ratio', 'aligned'}, roi_align
     elif kind == 'RoIPool':
         allowed, function = {'output_size'}, roi_pool
