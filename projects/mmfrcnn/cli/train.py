@@ -20,7 +20,6 @@ from mmfrcnn.cli.config import leaves
 from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
-from mmfrcnn.cli.work_dir import check_checkpoints
 from mmfrcnn.errors import UserError
 from mmfrcnn.training import (
     AlternatingTrainLoop,
@@ -41,8 +40,6 @@ def run(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         _scale_learning_rate(config)
     _choose_start(config, args.resume)
-    if args.resume != 'auto':  # which begins anew where all files are cut off
-        check_checkpoints(config)
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
