@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,9 @@ def test_scale_draws(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [str(ROOT / 'tools/benchmark.py')])
     result = scale.measure_scale('gts', TINY, lambda message: None)
     assert [point['value'] for point in result['points']] == [1, 1000]
-    assert all(0.1 < point['memory'] < 24 for point in result['points'])
+    # Each point is a process of its own, and imports torch: 0.1 GiB at the least.
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    assert all(0.1 < point['memory'] <= largest for point in result['points'])
     text = render(result)
     assert '1,000' in text and 'peak GiB' in text
     plot = tmp_path / 'scale.png'

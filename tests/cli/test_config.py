@@ -83,7 +83,13 @@ def test_a_wrong_override_is_named(option: str, words: list[str]) -> None:
     ],
 )
 def test_a_right_override_is_taken(option: str) -> None:
-    check_registered(load_config(CONFIG, [option]))
+    config = load_config(CONFIG, [option])
+    check_registered(config)
+    ((key, value),) = parse_options([option]).items()
+    node = config
+    for part in key.split('.'):
+        node = node[part]
+    assert node == value
 
 
 def test_overrides_are_parsed_like_mmengine() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import mmfrcnn  # noqa: F401  (before mmdet)
 from mmfrcnn.datasets.proposals import StoredProposals
@@ -56,12 +58,37 @@ def proposals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, tested.stdout
 
 
+def average_recall(truth: COCO, proposals: dict) -> float:
+    """AR@100 of proposals by image, as pycocotools computes it, all classes one."""
+    results = [
+        {
+            'image_id': image,
+            'category_id': 1,
+            'bbox': [x1, y1, x2 - x1, y2 - y1],
+            'score': score,
+        }
+        for image, one in proposals.items()
+        for (x1, y1, x2, y2), score in zip(
+            one.boxes.tolist(), one.scores.tolist(), strict=True
+        )
+    ]
+    evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')
+    evaluation.params.useCats = 0
+    evaluation.params.maxDets = [1, 10, 100]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return float(evaluation.eval['recall'][:, 0, 0, 2].mean())
+
+
 def test_the_rpn_is_measured_by_recall_and_its_proposals_stored(proposals) -> None:
     folder, output = proposals
     recalls = dict(re.findall(r'coco/AR@(\d+): ([\d.]+)', output))
     assert recalls.keys() == {'100', '300', '1000'}
-    assert 0 <= float(recalls['100']) <= 1
     stored = StoredProposals(folder / 'proposals.npz')
+    truth = COCO(str(folder / 'data/train.json'))
+    expected = average_recall(truth, {image: stored[image] for image in range(1, 9)})
+    assert float(recalls['100']) == pytest.approx(expected, abs=1e-3)
+    assert expected > 0
     for image in range(1, 9):
         one = stored[image]
         assert one.size == (96, 128)

@@ -170,7 +170,8 @@ def _area(entry: dict) -> Any:
         _, _, width, height = (float(side) for side in entry['bbox'])
     except (TypeError, ValueError):  # named by `read_coco`
         return area
-    return max(width, 0.0) * max(height, 0.0)
+    area = max(width, 0.0) * max(height, 0.0)
+    return area if math.isfinite(area) else 0.0  # of a box that is no box
 
 
 def _count_anew(annotations: list[dict]) -> bool:

@@ -113,9 +113,13 @@ def _check_classes(result: Survey, key: str, strict: bool) -> None:
             'metainfo=dict(classes=(...)) in the data set'
         )
     near = did_you_mean(absent[0], result.categories)
+    remedy = (
+        '. A COCO file lists all classes, also those that it has no box of: copy '
+        '"categories" of the training file into each'
+    )
     raise UserError(
         f'{key}: {absent[0]!r} is not a category of {result.source}.{near} '
-        f'It has {_names(result.categories)}'
+        f'It has {_names(result.categories)}{remedy if strict and not near else ""}'
     )
 
 
