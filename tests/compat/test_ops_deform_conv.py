@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from mmcv.ops import DeformConv2dPack, deform_conv2d, modulated_deform_conv2d
+from mmdet.registry import MODELS
 from torch.nn import functional as F
 
 from mmfrcnn.compat.ops import SERVED
@@ -225,3 +226,62 @@ def test_gradients_in_half_are_those_of_float32(dtype):
     for found, expected in zip(gradients(half), gradients(torch.float32), strict=True):
         assert found.dtype == half
         torch.testing.assert_close(found.float(), expected, atol=0.1, rtol=0.05)
+
+
+def test_offsets_of_a_larger_map_are_read_from_flat_memory():
+    """As mmcv's kernel does: image by image, the first numbers in memory."""
+    geometry = (1, 1, 1, 1, 1)
+    input, offset, mask, weight, bias = make(geometry)
+    larger = [
+        torch.cat([maps.flatten(1), torch.ones(2, extra, dtype=maps.dtype)], 1)
+        for maps, extra in ((offset, 12 * 42 - 12 * 36), (mask, 6 * 42 - 6 * 36))
+    ]
+    larger = [
+        flat.view(2, planes, 7, 6).requires_grad_()
+        for flat, planes in zip(larger, (12, 6), strict=True)
+    ]
+    exact = [maps.requires_grad_() for maps in (offset, mask)]
+    outputs = [
+        modulated_deform_conv2d(input, *maps, weight, bias, *geometry)
+        for maps in (larger, exact)
+    ]
+    assert torch.equal(*outputs)
+    for output in outputs:
+        output.square().sum().backward()
+    for big, small in zip(larger, exact, strict=True):
+        read = small[0].numel()
+        assert torch.equal(big.grad.flatten(1)[:, :read], small.grad.flatten(1))
+        assert small.grad.any() and not big.grad.flatten(1)[:, read:].any()
+
+
+def test_dyhead_runs():
+    """mmdet's dynamic head gives a level the offsets of the level below."""
+    head = MODELS.build(dict(type='mmdet.DyHead', in_channels=16, out_channels=16))
+    levels = [torch.randn(1, 16, size, size, requires_grad=True) for size in (16, 8, 4)]
+    outputs = head(tuple(levels))
+    assert [level.shape for level in outputs] == [level.shape for level in levels]
+    sum(level.sum() for level in outputs).backward()
+    assert all(torch.isfinite(level.grad).all() for level in levels)
+
+
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('axis', [0, 1])
+def test_a_sample_at_exactly_minus_one_gets_no_gradient(modulated, axis):
+    """mmcv leaves out what does not lie beyond -1; a step further in counts."""
+    input = torch.arange(1.0, 10).view(1, 1, 3, 3)
+    gradients = []
+    for move in (-1.0, -0.75):
+        offset = torch.zeros(1, 2, 3, 3)
+        offset[0, axis, 0, 0] = move
+        offset.requires_grad_()
+        weight = torch.ones(1, 1, 1, 1)
+        if modulated:
+            mask = torch.ones(1, 1, 3, 3)
+            output = modulated_deform_conv2d(input, offset, mask, weight)
+        else:
+            output = deform_conv2d(input, offset, weight)
+        output[0, 0, 0, 0].backward()
+        gradients.append(offset.grad[0, :, 0, 0].tolist())
+    outside, inside = gradients
+    assert outside == [0, 0]
+    assert inside[axis] == 1  # from 0 at -1 to the first value, 1, at 0

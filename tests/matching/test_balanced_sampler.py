@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -9,24 +10,17 @@ import torch
 from mmdet.models.task_modules import AssignResult
 from mmdet.registry import TASK_UTILS
 from mmengine.logging import MessageHub
+from mmengine.runner.checkpoint import (
+    get_state_dict,
+    load_state_dict,
+    weights_to_cpu,
+)
 from mmengine.structures import InstanceData
+from torch import nn
 
 from mmfrcnn.matching import BalancedSampler, image_keys
 
 CPU = torch.device('cpu')
-
-
-@pytest.fixture(autouse=True)
-def iteration():
-    """Set the training iteration that the Runner would announce."""
-    hub = MessageHub.get_current_instance()
-
-    def announce(number):
-        hub.update_info('iter', number)
-
-    announce(0)
-    yield announce
-    hub.runtime_info.pop('iter', None)
 
 
 def keys_of(*names):
@@ -119,7 +113,7 @@ def check_uniform(counts, draws, size):
 
 
 @pytest.mark.parametrize('over', ['iterations', 'images', 'seeds'])
-def test_uniform(over, iteration):
+def test_uniform(over):
     states = torch.zeros(1, 140, dtype=torch.int8)
     states[0, 100:] = 1
     states[0, ::7] = -1
@@ -130,7 +124,7 @@ def test_uniform(over, iteration):
             16, 0.5, seed=number if over == 'seeds' else 3, add_gt_as_proposals=False
         )
         if over == 'iterations':
-            iteration(number)
+            sampler.draws = number
         keys = keys_of(number if over == 'images' else 'one')
         sample = sampler.sample_batch(states, keys)
         positives.append(sample.indices[sample.positive])
@@ -140,13 +134,12 @@ def test_uniform(over, iteration):
         check_uniform(counts, rounds, 8)
 
 
-def test_neighbours_and_images_are_not_correlated(iteration):
+def test_neighbours_and_images_are_not_correlated():
     """Being drawn tells nothing of the next candidate, nor of other images."""
     states = torch.zeros(64, 512, dtype=torch.int8)
     sampler = BalancedSampler(256, 0.5, seed=5, add_gt_as_proposals=False)
     drawn = []
-    for number in range(40):
-        iteration(number)
+    for _ in range(40):
         sample = sampler.sample_batch(states, keys_of(*range(64)))
         drawn.append(torch.zeros(64, 512).scatter_(1, sample.indices, 1.0))
     drawn = torch.stack(drawn) * 2 - 1  # (40, 64, 512), half of them +1, half -1
@@ -164,9 +157,11 @@ def test_an_image_is_sampled_alike_alone_and_in_any_batch():
     sampler = BalancedSampler(32, 0.5, seed=1, add_gt_as_proposals=False)
     whole = sampler.sample_batch(states, keys_of('a', 'b', 'c', 'd', 'e'))
     order = [3, 0, 4]
+    sampler.draws = 0
     part = sampler.sample_batch(states[order], keys_of('d', 'a', 'e'))
     assert torch.equal(part.indices, whole.indices[order])
     assert torch.equal(part.valid, whole.valid[order])
+    sampler.draws = 0
     alone = sampler.sample_batch(states[2:3], keys_of('c'))
     assert torch.equal(alone.indices[0], whole.indices[2])
 
@@ -185,6 +180,7 @@ def test_padding_does_not_change_the_sample():
     padded[1] = 0
     more = torch.arange(400) + (1 << 21)
     more[place] = ids
+    sampler.draws = 0
     batch = sampler.sample_batch(padded, keys_of(1, 2), more)
     valid = alone.valid[0]
     assert torch.equal(valid, batch.valid[0])
@@ -192,12 +188,12 @@ def test_padding_does_not_change_the_sample():
     assert torch.equal(place[drawn], padded_drawn)
 
 
-def test_draws_differ_between_iterations_seeds_and_images(iteration):
+def test_draws_differ_between_draws_seeds_and_images():
     states = torch.zeros(2, 1000, dtype=torch.int8)
 
     def draw(seed, number):
-        iteration(number)
         sampler = BalancedSampler(100, 0.5, seed=seed, add_gt_as_proposals=False)
+        sampler.draws = number
         return sampler.sample_batch(states, keys_of(1, 2)).indices
 
     first = draw(0, 0)
@@ -236,12 +232,68 @@ def test_sampling_leaves_torchs_generator_alone():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_outside_a_runner_each_draw_differs():
-    MessageHub.get_current_instance().runtime_info.pop('iter', None)
-    states = torch.zeros(1, 500, dtype=torch.int8)
-    sampler = BalancedSampler(50, 0.5, seed=0)
-    first, second = (sampler.sample_batch(states, keys_of(1)).indices for _ in 'ab')
-    assert not torch.equal(first, second)
+class Head(nn.Module):
+    """What owns samplers, as mmdet's heads do."""
+
+    def __init__(self, count=1):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+        self.samplers = [
+            BalancedSampler(50, 0.5, seed=0, context=self) for _ in range(count)
+        ]
+
+    def draw(self):
+        states = torch.zeros(1, 500, dtype=torch.int8)
+        return [
+            one.sample_batch(states, keys_of(1)).indices.tolist()
+            for one in self.samplers
+        ]
+
+
+class OtherHead(Head):
+    pass
+
+
+def test_a_plain_loop_draws_anew_whatever_a_runner_left_behind():
+    hub = MessageHub.get_current_instance()
+    hub.update_info('iter', 7)
+    try:
+        head = Head()
+        assert len({tuple(head.draw()[0][0]) for _ in range(20)}) == 20
+        fresh = Head()
+        hub.update_info('iter', 8)
+        assert fresh.draw() == Head().draw()
+    finally:
+        hub.runtime_info.pop('iter', None)
+
+
+def test_the_parts_of_a_detector_draw_independently():
+    """Of one seed, one image and one place: two heads, and three stages of a head."""
+    samples = [Head().draw()[0][0], OtherHead().draw()[0][0], *Head(3).draw()[1]]
+    for place, one in enumerate(samples):
+        for other in samples[:place]:
+            assert len(set(one) & set(other)) < 25  # 5 on average
+    assert Head(3).draw()[1] != Head(3).draw()[2]
+
+
+@pytest.mark.parametrize('copied', [False, True])
+def test_weights_carry_the_count_without_a_key(tmp_path, copied):
+    """By mmengine's way to save and load, in a wrapper; keys stay the layers'."""
+    old = nn.ModuleDict(dict(roi_head=Head(2)))
+    for _ in range(5):
+        old['roi_head'].draw()
+    old = copy.deepcopy(old) if copied else old
+    state = weights_to_cpu(get_state_dict(old))
+    assert set(state) == {'roi_head.fc.weight', 'roi_head.fc.bias'}
+    torch.save(dict(state_dict=state), tmp_path / 'weights.pth')
+    state = torch.load(tmp_path / 'weights.pth', weights_only=True)['state_dict']
+    new = nn.ModuleDict(dict(roi_head=Head(2)))
+    load_state_dict(new, state, strict=True)
+    assert [one.draws for one in new['roi_head'].samplers] == [5, 5]
+    assert new['roi_head'].draw() == old['roi_head'].draw()
+    plain = nn.ModuleDict(dict(roi_head=Head(2)))
+    plain.load_state_dict(dict(state), strict=True)  # weights of another origin
+    assert [one.draws for one in plain['roi_head'].samplers] == [0, 0]
 
 
 def test_image_keys():
@@ -307,24 +359,25 @@ def test_mmdets_interface_draws_uniformly():
     check_uniform(negatives, 1500, 8)
 
 
-def test_mmdets_interface_is_reproducible_after_a_resume(iteration):
-    """A sampler that is new at iteration 7 draws as one that was there before."""
+def test_mmdets_interface_is_reproducible_after_a_resume():
+    """A sampler that is told how many draws there were goes on as the old one."""
     states = torch.zeros(300, dtype=torch.int8)
     states[200:] = 1
     truth = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
     priors = InstanceData(priors=torch.rand(300, 4))
 
-    def draw(sampler, number):
-        iteration(number)
+    def draw(sampler):
         both = [sampler.sample(assigned(states), priors, truth) for _ in 'ab']
         return torch.cat([result.neg_inds for result in both])
 
     old = BalancedSampler(64, 0.5, add_gt_as_proposals=False, seed=3)
-    for number in range(7):
-        draw(old, number)
+    for _ in range(7):
+        draw(old)
     new = BalancedSampler(64, 0.5, add_gt_as_proposals=False, seed=3)
-    assert torch.equal(draw(old, 7), draw(new, 7))
-    assert not torch.equal(draw(old, 8), draw(new, 9))
+    new.draws = old.draws
+    seventh = draw(old)
+    assert torch.equal(seventh, draw(new))
+    assert not torch.equal(draw(old), seventh)
 
 
 def test_as_part_of_a_combined_sampler():
@@ -354,6 +407,7 @@ def test_cuda_draws_as_cpu():
     states = random_states(generator, 4, 5000)
     sampler = BalancedSampler(256, 0.5, seed=1, add_gt_as_proposals=False)
     here = sampler.sample_batch(states, keys_of(*range(4)))
+    sampler.draws = 0
     there = sampler.sample_batch(states.cuda(), keys_of(*range(4)).cuda())
     assert torch.equal(here.indices, there.indices.cpu())
     assert torch.equal(here.valid, there.valid.cpu())

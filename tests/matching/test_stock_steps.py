@@ -8,9 +8,10 @@ from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmengine.structures import InstanceData
 
-from mmfrcnn.boxes import pad_instances
+from mmfrcnn.boxes import PaddedInstances, pad_instances
 from mmfrcnn.matching import (
     AnchorAssigner,
+    Assignment,
     BalancedSampler,
     assign_batch,
     image_keys,
@@ -103,8 +104,7 @@ def test_added_truth_is_the_same_candidate_in_any_batch(batch):
         part = pick(truth)
         assignment = assign_batch(assigner, priors, part, pick(ignored), None)
         keys = image_keys([metas[i] for i in images], CPU)
-        # Outside a Runner the number of the draw counts: the same for both.
-        sampler._draws = 0
+        sampler.draws = 0  # the same draw for both
         sample = sample_batch(sampler, assignment, keys, priors, part)
         shift = part.mask.shape[1]
         index = sample.indices - shift  # negative: ground truth, counted from its end
@@ -114,3 +114,21 @@ def test_added_truth_is_the_same_candidate_in_any_batch(batch):
     whole = draw([0, 1, 2, 3, 4])
     for image, part in zip([3, 0], draw([3, 0]), strict=True):
         assert torch.equal(whole[image], part)
+
+
+def test_ground_truths_and_proposals_are_drawn_independently():
+    """The n-th ground truth and the n-th proposal share no random key."""
+    count, drawn = 400, 200
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(1, count, 4)
+    truth = PaddedInstances(boxes, torch.ones(1, count, dtype=torch.bool))
+    positive = torch.ones(1, count, dtype=torch.int8)
+    nearest = torch.zeros(1, count, dtype=torch.int64)
+    assignment = Assignment(positive, nearest, torch.ones(1, count))
+    sampler = BalancedSampler(drawn, 1.0, add_gt_as_proposals=True, seed=0)
+    keys = image_keys([dict(img_id=1)], CPU)
+    sample = sample_batch(sampler, assignment, keys, boxes, truth)
+    chosen = torch.zeros(2 * count, dtype=torch.bool)
+    chosen[sample.indices[0]] = True
+    both = int((chosen[:count] & chosen[count:]).sum())
+    # A quarter is drawn of either: of 400 pairs 25 wholly, 100 if keys were shared.
+    assert 10 < both < 45

@@ -201,11 +201,8 @@ def test_an_image_is_trained_on_alike_in_any_batch(
     our_config, build, collate, fabricated, monkeypatch
 ):
     """The RPN's sample does not depend on what else is in the batch."""
-    from mmfrcnn.matching import BalancedSampler
-
     our_config.train_cfg.rpn.sampler.seed = 3
     model = build(our_config).train()
-    monkeypatch.setattr(BalancedSampler, '_iteration', lambda self: 9)
     batch = fabricated()
     drawn = {}
     original = type(model.rpn_head).loss_of_sample
@@ -217,6 +214,7 @@ def test_an_image_is_trained_on_alike_in_any_batch(
     monkeypatch.setattr(type(model.rpn_head), 'loss_of_sample', spy)
 
     def anchors_of(some):
+        model.rpn_head.sampler.draws = 9
         model(**collate(model, copy.deepcopy(some), True), mode='loss')
         return drawn['anchors']
 

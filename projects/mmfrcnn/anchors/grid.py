@@ -6,7 +6,9 @@ mmdet's: level by level, then row, column, anchor.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +64,27 @@ class AnchorGrid:
             within = within & (self.boxes[:, 2:] < limit).all(-1)
             mask = within if mask is None else mask & within
         return mask
+
+    def any_inside(self, sizes: Sequence[tuple[int, int]], border: float) -> bool:
+        """Say, on the host, whether some image has an anchor that may be trained on.
+
+        Args:
+            sizes (Sequence[tuple[int, int]]): (height, width) of each image.
+            border (float): As in :meth:`valid`, not negative.
+
+        Returns:
+            bool: False where every anchor of every image crosses the border.
+        """
+        boxes = self._on_host  # (S, 4)
+        ends = boxes[(boxes[:, :2] >= -border).all(1), 2:]  # (S', 2): x, y
+        return any(
+            bool((ends < torch.tensor([width + border, height + border])).all(1).any())
+            for height, width in sizes
+        )
+
+    @functools.cached_property
+    def _on_host(self) -> Tensor:
+        return self.boxes.cpu()  # waits for a device once a grid, not once a step
 
 
 class AnchorGridCache:

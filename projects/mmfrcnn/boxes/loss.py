@@ -28,5 +28,7 @@ def positive_box_loss(
         Tensor: Shape ().
     """
     each = loss(predicted, targets, reduction_override='none')  # (R, 4) or (R,)
+    if not len(predicted):  # for which mmdet's losses return a sum, 0
+        return each.sum()
     each = each.view(len(predicted), -1).sum(1)
     return each.masked_fill(~positive, 0).sum() / samples

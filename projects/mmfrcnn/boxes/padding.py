@@ -52,20 +52,20 @@ def pad_instances(
     Returns:
         PaddedInstances: In the order of each image's boxes.
     """
-    sizes = np.array([len(one.bboxes) for one in instances])
+    sizes = np.array([len(one.bboxes) for one in instances], dtype=np.int64)
     slots = np.arange(max(1, sizes.max(initial=0)))
     filled = slots < sizes[:, None]  # (N, G)
     # Row `sum(sizes)` of the concatenation below is the padding.
     rows = np.where(filled, (sizes.cumsum() - sizes)[:, None] + slots, sizes.sum())
-    rows = to_device(rows, torch.int64, device)
+    index = to_device(rows, torch.int64, device)
     flat = [one.bboxes.to(device, torch.float32) for one in instances]
-    boxes = torch.cat([*flat, torch.zeros(1, 4, device=device)])[rows]
+    boxes = torch.cat([*flat, torch.zeros(1, 4, device=device)])[index]
     mask = (boxes[..., 2:] > boxes[..., :2]).all(-1)
     labels = None
     if all('labels' in one for one in instances):
         classes = [one.labels.to(device, torch.int64) for one in instances]
         nothing = torch.zeros(1, dtype=torch.int64, device=device)
-        labels = torch.cat([*classes, nothing])[rows]
+        labels = torch.cat([*classes, nothing])[index]
     return PaddedInstances(boxes, mask, labels)
 
 
@@ -73,4 +73,5 @@ def image_sizes(
     metas: Sequence[dict], device: torch.device, key: str = 'img_shape'
 ) -> Tensor:
     """Return (height, width) of each image in pixels, float32, shape (N, 2)."""
-    return to_device([meta[key][:2] for meta in metas], torch.float32, device)
+    sides = np.array([meta[key][:2] for meta in metas], np.float32)
+    return to_device(sides.reshape(-1, 2), torch.float32, device)

@@ -2,10 +2,12 @@
 
 Shapes: N images, S candidates (anchors or proposals), K = num sample slots.
 
-A candidate's random key is a hash of (seed, training iteration, image, candidate), and
-the candidates with the largest keys are taken: no random state, no list of positives,
-no wait for the device. So the sample of an image is the same alone or in any batch, on
-a CPU or a GPU, on one process or many, in a resumed run or an uninterrupted one.
+A candidate's random key is a hash of (seed, head, draw, image, candidate), and the
+candidates with the largest keys are taken: no random state, no list of positives, no
+wait for the device. So the sample of an image is the same alone or in any batch, on a
+CPU or a GPU, on one process or many. Each sampler counts its draws, one an iteration;
+the head that owns it carries the count in the metadata of its ``state_dict`` (not among
+the weights: keys stay mmdet's), so a resumed run draws as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,8 +21,7 @@ import torch
 from mmdet.models.task_modules import AssignResult
 from mmdet.models.task_modules.samplers import BaseSampler
 from mmdet.registry import TASK_UTILS
-from mmengine.logging import MessageHub
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..boxes.padding import to_device
 from .assigner import NEGATIVE, POSITIVE
@@ -58,7 +59,12 @@ class BalancedSampler(BaseSampler):
             (for the second stage).
         seed (int | None): Seed of the draw; None: torch's, which the Runner sets from
             ``randomness``.
-        context (Any): The head that owns the sampler; mmdet passes it. Unused.
+        context (Any): The head that owns the sampler; mmdet passes it. Its class and
+            the sampler's place in it enter the keys, so that the two stages draw
+            independently; as a module it stores the count of draws.
+
+    Attributes:
+        draws (int): How many samples were drawn so far.
     """
 
     def __init__(
@@ -72,8 +78,10 @@ class BalancedSampler(BaseSampler):
     ) -> None:
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         self.seed = seed
-        self._draws = 0
-        self._place, self._last_iteration = 0, None
+        self.draws = 0
+        self._owner = ('', 0)
+        if isinstance(context, nn.Module):
+            self._owner = (type(context).__name__, _store_draws(context, self))
 
     @torch.no_grad()
     def sample_batch(
@@ -93,7 +101,7 @@ class BalancedSampler(BaseSampler):
         """
         if ids is None:
             ids = torch.arange(states.shape[1], device=states.device)
-        key = self._candidate_keys(keys, ids)
+        key = self._next_keys(keys, ids)
         most = int(self.num * self.pos_fraction)
         positives, num_positive = _draw(key, states == POSITIVE, most)
         negatives, num_negative = _draw(key, states == NEGATIVE, self.num)
@@ -112,20 +120,13 @@ class BalancedSampler(BaseSampler):
         column = column.clamp_(max=pool.shape[1] - 1)
         return Sample(pool.gather(1, column), is_positive, valid)
 
-    def _candidate_keys(self, keys: Tensor, ids: Tensor) -> Tensor:
-        """Hash each (seed, iteration, image, candidate) to 31 bits, shape (N, S)."""
+    def _next_keys(self, keys: Tensor, ids: Tensor) -> Tensor:
+        """Hash each (seed, head, draw, image, candidate) to 31 bits, shape (N, S)."""
         seed = torch.initial_seed() if self.seed is None else self.seed
-        draw = zlib.crc32(repr((seed, self._iteration())).encode())
+        draw = zlib.crc32(repr((seed, self._owner, self.draws)).encode())
+        self.draws += 1
         image = _mix(keys ^ draw)  # (N,)
         return _mix(image[:, None] ^ (ids * 0x9E3779B1 & 0xFFFFFFFF)) >> 1
-
-    def _iteration(self) -> int:
-        """Return the Runner's iteration, or the number of draws outside a Runner."""
-        iteration = MessageHub.get_current_instance().get_info('iter')
-        if iteration is not None:
-            return int(iteration)
-        self._draws += 1
-        return self._draws
 
     # mmdet's interface: `BaseSampler.sample` of one image calls these two.
 
@@ -140,13 +141,10 @@ class BalancedSampler(BaseSampler):
         return self._choose(assign_result.gt_inds == 0, num_expected)
 
     def _choose(self, wanted: Tensor, most: int) -> Tensor:
-        # One image has no name here: it is known by its place in the iteration.
-        now = MessageHub.get_current_instance().get_info('iter')
-        self._place = self._place + 1 if now == self._last_iteration else 0
-        self._last_iteration = now
-        keys = torch.full((1,), self._place, device=wanted.device)
+        # One image has no name here: each is a draw of its own.
+        keys = torch.zeros(1, dtype=torch.int64, device=wanted.device)
         ids = torch.arange(len(wanted), device=wanted.device)
-        key = self._candidate_keys(keys, ids)
+        key = self._next_keys(keys, ids)
         chosen, count = _draw(key, wanted[None], most)
         return chosen[0, : int(count)]
 
@@ -168,6 +166,33 @@ def image_keys(metas: Sequence[dict], device: torch.device) -> Tensor:
     ]
     numbers = [zlib.crc32(repr(name).encode()) for name in names]
     return to_device(numbers, torch.int64, device)
+
+
+def _store_draws(head: nn.Module, sampler: BalancedSampler) -> int:
+    """Let a head's ``state_dict`` carry a sampler's draws; its place in the head."""
+    samplers = _samplers_of(head)
+    if not samplers:
+        head._register_state_dict_hook(_save_draws)
+        head._register_load_state_dict_pre_hook(_load_draws, with_module=True)
+    samplers.append(sampler)
+    return len(samplers) - 1
+
+
+def _samplers_of(head: nn.Module) -> list[BalancedSampler]:
+    return head.__dict__.setdefault('_balanced_samplers', [])
+
+
+def _save_draws(head: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
+    metadata['draws'] = [sampler.draws for sampler in _samplers_of(head)]
+
+
+def _load_draws(
+    head: nn.Module, state: dict, prefix: str, metadata: dict, *others: Any
+) -> None:
+    # Weights of other origin (mmdet's, published ones) carry no count.
+    counts = metadata.get('draws', ())
+    for sampler, draws in zip(_samplers_of(head), counts, strict=False):
+        sampler.draws = int(draws)
 
 
 def _draw(key: Tensor, wanted: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -27,13 +27,13 @@ from .proposals import ProposalRules, Proposals, select_proposals
 
 ANCHORS = dict(
     type='AnchorGenerator',
-    scales=[8],
+    scales=[8, 16, 32],
     ratios=[0.5, 1.0, 2.0],
     strides=[4, 8, 16, 32, 64],
 )
 BOX_CODER = dict(type='DeltaXYWHBBoxCoder')
 OBJECTNESS_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-BOX_LOSS = dict(type='L1Loss', loss_weight=1.0)
+BOX_LOSS = dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
 INITIAL_WEIGHTS = dict(type='Normal', layer='Conv2d', std=0.01)
 
 
@@ -94,7 +94,12 @@ class RegionProposalHead(BaseModule):
         self.bbox_coder = TASK_UTILS.build(bbox_coder)
         self.loss_cls = MODELS.build(loss_cls)
         self.loss_bbox = MODELS.build(loss_bbox)
-        self.objectness_channels = 1 if loss_cls.get('use_sigmoid', False) else 2
+        # What mmdet's AnchorHead is asked for.
+        self.in_channels = in_channels
+        self.feat_channels = feat_channels
+        self.num_classes = num_classes
+        self.use_sigmoid_cls = loss_cls.get('use_sigmoid', False)
+        self.cls_out_channels = 1 if self.use_sigmoid_cls else 2
         self.anchor_grid = AnchorGridCache(self.prior_generator)
         self._build_layers(in_channels, feat_channels, num_convs)
         if train_cfg:
@@ -118,7 +123,7 @@ class RegionProposalHead(BaseModule):
                 'anchor_generator must give every level as many anchors, not '
                 f'{anchors}.'
             )
-        (num_anchors,) = anchors
+        (self.num_base_priors,) = anchors
         if num_convs == 1:
             self.rpn_conv: nn.Module = nn.Conv2d(
                 in_channels, feat_channels, 3, padding=1
@@ -132,10 +137,10 @@ class RegionProposalHead(BaseModule):
                 )
             )
         self.rpn_cls = nn.Conv2d(
-            feat_channels, num_anchors * self.objectness_channels, 1
+            feat_channels, self.num_base_priors * self.cls_out_channels, 1
         )
         self.rpn_reg = nn.Conv2d(
-            feat_channels, num_anchors * self.bbox_coder.encode_size, 1
+            feat_channels, self.num_base_priors * self.bbox_coder.encode_size, 1
         )
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -206,7 +211,7 @@ class RegionProposalHead(BaseModule):
         scores, deltas = scores.detach(), deltas.detach()
         # A softmax over two logits is the sigmoid of their difference.
         logits = scores[..., 0]
-        if self.objectness_channels == 2:
+        if self.cls_out_channels == 2:
             logits = logits - scores[..., 1]
         proposals = self.select_proposals(
             logits,
@@ -285,7 +290,7 @@ class RegionProposalHead(BaseModule):
         negatives = (valid & ~positive).sum(1).clamp(min=1)
         samples = (positive.sum(1).clamp(min=1) + negatives).sum().float()
 
-        if self.objectness_channels == 1:
+        if self.cls_out_channels == 1:
             # As one-hot targets: class indices would be looked up with a host wait.
             loss_cls = self.loss_cls(
                 scores.reshape(-1, 1),
@@ -323,12 +328,14 @@ class RegionProposalHead(BaseModule):
         def flat(maps: Sequence[Tensor], channels: int) -> Tensor:
             # (N, A * channels, H, W) -> (N, H * W * A, channels), anchors innermost
             rows = [
-                level.permute(0, 2, 3, 1).reshape(len(level), -1, channels)
+                level.permute(0, 2, 3, 1).reshape(
+                    len(level), level.shape[1:].numel() // channels, channels
+                )
                 for level in maps
             ]
             return torch.cat(rows, 1).float()
 
-        scores = flat(cls_scores, self.objectness_channels)
+        scores = flat(cls_scores, self.cls_out_channels)
         return grid, scores, flat(bbox_preds, self.bbox_coder.encode_size)
 
     def _valid_anchors(
@@ -340,7 +347,17 @@ class RegionProposalHead(BaseModule):
         if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in metas)):
             padded = image_sizes(metas, device, 'pad_shape')
         border = self.train_cfg.get('allowed_border', -1)
-        inside = image_sizes(metas, device) if border >= 0 else None
+        inside = None
+        if border >= 0:
+            inside = image_sizes(metas, device)
+            shapes = [meta['img_shape'][:2] for meta in metas]
+            if shapes and not grid.any_inside(shapes, border):
+                raise UserError(
+                    f'No anchor lies inside any image of the batch, of {shapes[0]} px '
+                    '(height, width) the first. Give anchor_generator smaller scales, '
+                    'train on larger images, or set train_cfg.rpn.allowed_border=-1, '
+                    'which lets anchors cross the border.'
+                )
         return grid.valid(padded, inside, border)
 
 

@@ -129,7 +129,7 @@ def select_proposals(
     candidates = deltas.gather(1, index[..., None].expand(-1, -1, 4))  # (N, M, 4)
     boxes = decode(anchors[index].view(-1, 4), candidates.view(-1, 4))
     limit = sizes.flip(-1).repeat(1, 2)[:, None]  # (N, 1, 4): w, h, w, h
-    boxes = torch.minimum(boxes.view(images, -1, 4), limit).clamp_(min=0)
+    boxes = torch.minimum(boxes.view_as(candidates), limit).clamp_(min=0)
     scores = logits.gather(1, index).sigmoid()
 
     usable = (scores >= rules.score_thr) & torch.isfinite(boxes).all(-1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmfrcnn.compat.ops.bbox_overlaps import bbox_overlaps
 from mmfrcnn.compat.ops.deform_conv import (
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -27,6 +28,7 @@ from mmfrcnn.compat.ops.roi_align import roi_align_backward, roi_align_forward
 from mmfrcnn.compat.ops.roi_pool import roi_pool_backward, roi_pool_forward
 
 _OPS: tuple[Callable[..., Any], ...] = (
+    bbox_overlaps,
     deform_conv_backward_input,
     deform_conv_backward_parameters,
     deform_conv_forward,

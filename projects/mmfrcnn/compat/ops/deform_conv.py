@@ -5,6 +5,10 @@ Shapes: input (N, C, H, W), weight (O, C / groups, kh, kw), offset
 (N, deform_groups * kh * kw, H', W'), output (N, O, H', W').
 The argument names are those of mmcv's compiled ops; the buffers that they pass for
 scratch space are not needed.
+
+Two habits of mmcv's kernels are kept. v2 reads offsets and masks of an image as flat
+memory, so that those of a larger map serve (mmdet's DyHead relies on it). A sample
+point at exactly -1 lies outside and gives its offset no gradient.
 """
 
 from __future__ import annotations
@@ -56,13 +60,53 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of input, weight, offset, mask and bias."""
     tensors = [at_least_float32(tensor) for tensor in (input, weight, offset)]
-    return torch.ops.torchvision._deform_conv2d_backward(
+    grads = torch.ops.torchvision._deform_conv2d_backward(
         at_least_float32(grad_output).to(tensors[0]).contiguous(),
         *tensors,
         *_mask_and_bias(tensors, mask, bias),
         *geometry,
         mask is not None,
     )
+    inside = _inside(tensors[2], weight.shape[2:], geometry)
+    return grads[0], grads[1], grads[2] * inside, grads[3], grads[4]
+
+
+def _inside(offset: Tensor, kernel: torch.Size, geometry: Geometry) -> Tensor:
+    """Return whether each sample point lies beyond -1 along y and x, as ``offset``."""
+    images, _, *size = offset.shape
+    axes = []
+    for axis, (cells, taps) in enumerate(zip(size, kernel, strict=True)):
+        stride, padding, dilation = (
+            geometry[axis],
+            geometry[2 + axis],
+            geometry[4 + axis],
+        )
+        base = torch.arange(cells, device=offset.device) * stride - padding
+        tap = torch.arange(taps, device=offset.device) * dilation
+        axes.append(tap[:, None] + base)  # (kh, H') and (kw, W')
+    points = offset.reshape(images, geometry[7], *kernel, 2, *size)
+    y = points[..., 0, :, :] + axes[0][:, None, :, None]  # (N, D, kh, kw, H', W')
+    x = points[..., 1, :, :] + axes[1][:, None, :]
+    inside = (y > -1) & (x > -1)
+    return inside[..., None, :, :].expand_as(points).reshape(offset.shape)
+
+
+def _of_size(offset: Tensor, mask: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    """Read the maps of each image from flat memory, at the size of ``output``."""
+    size = output.shape[2:]
+
+    def read(maps: Tensor) -> Tensor:
+        need = maps.shape[1] * size.numel()
+        return maps.flatten(1)[:, :need].reshape(*maps.shape[:2], *size)
+
+    return read(offset), read(mask)
+
+
+def _copy_flat(buffer: Tensor, grad: Tensor) -> None:
+    """Write a gradient into the part of ``buffer`` that :func:`_of_size` has read."""
+    flat = grad.flatten(1)
+    rest = buffer.shape[1:].numel() - flat.shape[1]
+    buffer.copy_(torch.nn.functional.pad(flat, (0, rest)).view_as(buffer))
 
 
 def _mask_and_bias(
@@ -137,6 +181,7 @@ def modulated_deform_conv_forward(
     """Write the convolution (v2) into ``output``."""
     given = bias if names['with_bias'] else None
     geometry = _v2_geometry(names)
+    offset, mask = _of_size(offset, mask, output)
     output.copy_(_forward(input, weight, offset, mask, given, geometry))
 
 
@@ -159,8 +204,11 @@ def modulated_deform_conv_backward(
     """Write the gradients (v2) into their buffers."""
     given = bias if names['with_bias'] else None
     geometry = _v2_geometry(names)
+    offset, mask = _of_size(offset, mask, grad_output)
     grads = _backward(grad_output, input, weight, offset, mask, given, geometry)
-    buffers = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)
-    for buffer, grad in zip(buffers, grads, strict=True):
-        if buffer is not grad_bias or names['with_bias']:
-            buffer.copy_(grad)
+    grad_input.copy_(grads[0])
+    grad_weight.copy_(grads[1])
+    _copy_flat(grad_offset, grads[2])
+    _copy_flat(grad_mask, grads[3])
+    if names['with_bias']:
+        grad_bias.copy_(grads[4])
