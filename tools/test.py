@@ -27,8 +27,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        metavar='FILE.json',
-        help='write all detections as a COCO results list: '
+        metavar='FILE',
+        help='write all detections: FILE.pkl as MMDetection does, for its '
+        'analysis tools; FILE.json as a COCO results list: '
         '[{image_id, category_id, bbox: [x, y, w, h], score}]',
     )
     parser.add_argument('--show', action='store_true', help='show the pictures')

@@ -21,12 +21,9 @@ from pycocotools import mask as coco_mask
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
 from mmfrcnn.cli.browse_dataset import contact_sheet
-from mmfrcnn.cli.checkpoints import (
-    check_checkpoint,
-    check_weights,
-    find_last_checkpoint,
-)
+from mmfrcnn.cli.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.cli.drawing import DetectionPainter, write_picture
+from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+
+from mmfrcnn.cli import run_command
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -128,6 +132,18 @@ def run_tool(
         text=True,
         timeout=timeout,
     )
+
+
+def run_here(name: str, *args: object) -> int:
+    """Run ``tools/NAME.py`` in this process, which costs no start; return its code."""
+    spec = importlib.util.spec_from_file_location('tool', REPO / f'tools/{name}.py')
+    assert spec and spec.loader
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [name, *map(str, args)])
+        arguments = tool.parse_args()
+    return run_command(name, arguments)
 
 
 def assert_user_error(result: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -1,14 +1,12 @@
-"""Checkpoints: which to resume from, and whether one fits the model."""
+"""Checkpoint files: whether one loads, and which to resume from."""
 
 from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor, nn
 
 from mmfrcnn.errors import UserError, did_you_mean
 
@@ -27,6 +25,8 @@ def check_checkpoint(path: str) -> None:
     file = Path(path)
     if file.is_dir():
         raise UserError(f'{path} is a folder; name a checkpoint file in it')
+    if file.is_symlink() and not file.exists():
+        raise UserError(f'{path} is a link that leads to no file; name the checkpoint')
     if not file.is_file():
         near = ''
         if file.parent.is_dir():
@@ -57,7 +57,7 @@ def find_last_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
     files = [
         file
         for file in Path(work_dir).glob('*.pth')
-        if re.fullmatch(r'(epoch|iter)_\d+\.pth', file.name)
+        if re.fullmatch(r'(epoch|iter)_\d+\.pth', file.name) and file.is_file()
     ]
     broken = []
     for file in sorted(files, key=lambda f: f.stat().st_mtime_ns, reverse=True):
@@ -89,30 +89,3 @@ def _is_complete(file: Path) -> bool:
         return True
     with open(file, 'rb') as stream:
         return stream.read(2) == b'\x80\x02'  # torch < 1.6: no way to see the end
-
-
-def check_weights(model: nn.Module, weights: Mapping[str, Tensor], path: str) -> None:
-    """Check that the weights of a checkpoint are those of a model, by name and shape.
-
-    Args:
-        model (nn.Module): The model of the config.
-        weights (Mapping[str, Tensor]): The checkpoint's ``state_dict``.
-        path (str): The checkpoint, for the message.
-
-    Raises:
-        UserError: If the model would keep random weights, or have others left over.
-    """
-    own = model.state_dict()
-    wrong = [f'{name} is missing' for name in own.keys() - weights.keys()]
-    wrong += [f'{name} is not in the model' for name in weights.keys() - own.keys()]
-    wrong += [
-        f'{name} is {tuple(weights[name].shape)}, in the model {tuple(own[name].shape)}'
-        for name in own.keys() & weights.keys()
-        if weights[name].shape != own[name].shape
-    ]
-    if wrong:
-        shown = '; '.join(sorted(wrong)[:3]) + ('; ...' if len(wrong) > 3 else '')
-        raise UserError(
-            f'{path} is not of the model in this config: {len(wrong)} weights differ '
-            f'({shown}). Use the config it was trained with'
-        )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.cli.checkpoints import check_weights
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.errors import UserError
 from mmfrcnn.interop.detectron2 import from_detectron2
 from mmfrcnn.interop.files import (
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Convert as the command line says."""
     source, target = args.input, args.output
     check_output(target)
-    if Path(source).resolve() == Path(target).resolve():
+    if os.path.realpath(source) == os.path.realpath(target):
         raise UserError(f'{target} is the input; name another file for the output')
     if args.destination:
         tensors = to_torchvision(read_weights(source), source)

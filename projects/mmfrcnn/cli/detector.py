@@ -15,7 +15,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.cli.checkpoints import check_checkpoint
+from mmfrcnn.cli.fitting import check_weights, stored_classes
 from mmfrcnn.datasets import set_num_classes
 from mmfrcnn.errors import UserError
 from mmfrcnn.inference import prepare_for_inference
@@ -42,7 +43,7 @@ class Detector:
         init_default_scope(config.get('default_scope', 'mmdet'))
         loaded = _load_checkpoint(checkpoint, map_location='cpu')
         weights = loaded.get('state_dict', loaded)
-        meta = _dataset_meta(config, loaded.get('meta') or {})
+        meta = _dataset_meta(config, loaded)
         if not _given_classes(config):  # training took them from the annotations
             set_num_classes(config.model, len(meta['classes']))
         self.model = MODELS.build(config.model)
@@ -87,11 +88,12 @@ def _given_classes(config: Config) -> Any:
     return metainfo.get('classes')
 
 
-def _dataset_meta(config: Config, meta: dict[str, Any]) -> dict[str, Any]:
+def _dataset_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Return class names and colours: the checkpoint's, else the config's."""
-    stored = meta.get('dataset_meta') or {}
-    if stored.get('classes') or stored.get('CLASSES'):
-        return {'classes': stored.get('CLASSES'), **stored}
+    classes = stored_classes(checkpoint)
+    if classes:
+        stored = checkpoint['meta'].get('dataset_meta') or {}
+        return {**stored, 'classes': classes}
     if _given_classes(config):
         return _innermost(config.test_dataloader.dataset)['metainfo']
     dataset = _innermost(config.test_dataloader.dataset)

@@ -12,7 +12,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.cli.checkpoints import check_checkpoint
+from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.runtime import explained, prepare, say
 from mmfrcnn.datasets.proposals import save_proposals
 from mmfrcnn.errors import UserError

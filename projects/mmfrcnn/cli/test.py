@@ -8,24 +8,30 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from mmdet.evaluation.metrics import DumpDetResults
 from mmengine.config import Config, ConfigDict
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfrcnn.cli.checkpoints import check_checkpoint, check_weights
+from mmfrcnn.cli.checkpoints import check_checkpoint
+from mmfrcnn.cli.fitting import check_classes, check_weights
 from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.errors import UserError
 from mmfrcnn.inference import FastInferenceHook
 
+PICKLES = ('.pkl', '.pickle')
+
 
 def run(args: argparse.Namespace) -> None:
     """Test as the command line says."""
-    if args.out and not args.out.endswith('.json'):
+    if args.out and not args.out.endswith(('.json', *PICKLES)):
         raise UserError(
-            f'--out {args.out}: detections are written as COCO JSON; '
-            f'name a .json file, such as {Path(args.out).with_suffix(".json")}'
+            f'--out {args.out}: detections are written as COCO JSON or as a pickle of '
+            f'MMDetection; name a .json file, such as '
+            f'{Path(args.out).with_suffix(".json")}, or a .pkl file'
         )
     config = prepare(args)
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
@@ -42,21 +48,33 @@ def run(args: argparse.Namespace) -> None:
         runner.register_hook(WeightsCheck())
         runner.register_hook(FastInferenceHook(args.compile))
         if args.out:
-            dump = CocoResults(args.out, runner.test_dataloader.dataset)
-            runner.test_evaluator.metrics.append(dump)
+            runner.test_evaluator.metrics.append(_dump(args.out, runner))
         runner.test()
     leave_processes()
 
 
+def _dump(path: str, runner: Runner) -> BaseMetric:
+    """Return what writes the detections: for a pickle, MMDetection's own.
+
+    Only reading a pickle can run code; MMDetection's analysis tools read this one.
+    """
+    if path.endswith(PICKLES):
+        return DumpDetResults(path)
+    return CocoResults(path, runner.test_dataloader.dataset)
+
+
 class WeightsCheck(Hook):
-    """Refuses a checkpoint that would leave weights of the model at random."""
+    """Refuses a checkpoint of other weights, or of the classes in another order."""
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Compare the checkpoint with the model (with the detector inside, for TTA)."""
         model = getattr(runner.model, 'module', runner.model)
         model = getattr(model, 'module', model)
         weights = checkpoint.get('state_dict', checkpoint)
-        check_weights(model, weights, str(runner._load_from))
+        path = str(runner._load_from)
+        check_weights(model, weights, path)
+        metainfo = getattr(runner.test_dataloader.dataset, 'metainfo', {})
+        check_classes(checkpoint, metainfo.get('classes'), path)
 
 
 def _draw(config: Config, args: argparse.Namespace) -> None:

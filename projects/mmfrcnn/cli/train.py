@@ -8,15 +8,21 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mmfrcnn.cli.checkpoints import (
     check_checkpoint,
     check_unused,
-    check_weights,
     find_last_checkpoint,
 )
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.fitting import (
+    check_classes,
+    check_first_weights,
+    check_optimizer,
+    check_weights,
+)
 from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
@@ -114,24 +120,33 @@ def _check_pretrained(config: Config) -> None:
 class TrainingReport(Hook):
     """Says at the start what is about to be trained, on what and how fast.
 
-    It also guards `Runner.resume`: weights that don't fit are an error, and the config
-    text inside a checkpoint, which mmengine would execute, is left out.
+    It also guards what a training starts from, a checkpoint that does not fit, and
+    leaves out the config text inside one, which mmengine would execute.
     """
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check a checkpoint that is resumed from."""
+        """Check a checkpoint that is resumed or started from."""
         meta = checkpoint.get('meta', {})
         meta.pop('config', None)
-        if not runner._resume:
-            return
         path = str(runner._load_from)
-        if not {'epoch', 'iter'} <= meta.keys() or 'optimizer' not in checkpoint:
+        model = getattr(runner.model, 'module', runner.model)
+        weights = checkpoint.get('state_dict', checkpoint)
+        metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+        if not runner._resume:
+            check_first_weights(model, weights, path)
+            check_classes(checkpoint, metainfo.get('classes'), path)
+            return
+        needed = {'state_dict', 'optimizer', 'message_hub'}
+        if not {'epoch', 'iter'} <= meta.keys() or not needed <= checkpoint.keys():
             raise UserError(
                 f'{path} holds weights only, no state of training, so it cannot be '
                 'resumed. To start from its weights: --cfg-options load_from=PATH'
             )
-        model = getattr(runner.model, 'module', runner.model)
-        check_weights(model, checkpoint['state_dict'], path)
+        check_weights(model, weights, path)
+        check_classes(checkpoint, metainfo.get('classes'), path)
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            optimizer = runner.optim_wrapper.optimizer
+            check_optimizer(optimizer, checkpoint['optimizer'], path)
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what and how fast, and what won't go as planned."""

@@ -25,6 +25,7 @@ from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmfrcnn.compat import safetensors
+from mmfrcnn.compat.checkpoint_parts import check_parts
 from mmfrcnn.errors import UserError
 
 # Element types of the arrays and scalars that logs and metadata hold.
@@ -142,9 +143,9 @@ def _with_clear_errors(load):
             if not _file_is_at_fault(filename, error):
                 raise
             raise UserError(_refusal(filename, str(error))) from None
+        check_parts(loaded, str(filename))
         # mmengine's `Runner.resume` would execute this text, Python from the file.
-        if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
-            loaded['meta'].pop('config', None)
+        loaded.get('meta', {}).pop('config', None)
         return loaded
 
     return load_checkpoint
