@@ -25,10 +25,13 @@ from mmfrcnn.cli.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.cli.drawing import DetectionPainter, write_picture
 from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.journal import Journal
+from mmfrcnn.cli.predict import PreparedImages, _check_out_dir
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.cli.store_proposals import _check_out
 from mmfrcnn.cli.train import _choose_start
+from mmfrcnn.datasets.proposals import save_proposals
 from mmfrcnn.errors import UserError
 
 
@@ -242,6 +245,44 @@ def test_sources(tmp_path: Path) -> None:
         source.read(1)
     one = open_source(str(tmp_path / 'b.bmp'))
     assert len(one) == 1 and one.name(0) == 'b.bmp'
+
+
+def test_results_go_over_nothing_that_the_tool_did_not_make(tmp_path: Path) -> None:
+    out = tmp_path / 'out'
+    _check_out_dir(out)
+    out.mkdir()
+    _check_out_dir(out)
+    (out / 'predictions.json').write_text('{}')
+    with pytest.raises(UserError, match=r'holds predictions\.json'):
+        _check_out_dir(out)
+    Journal(out / 'journal.jsonl', {})
+    _check_out_dir(out)
+    with pytest.raises(UserError, match='is a file'):
+        _check_out_dir(out / 'predictions.json')
+    features = tmp_path / 'features.npz'
+    np.savez(features, x=np.zeros(3))
+    with pytest.raises(UserError, match='holds no proposals'):
+        _check_out(str(features))
+    save_proposals(features, [])
+    _check_out(str(features))
+
+
+def test_a_picture_that_cannot_be_prepared_is_an_error_of_its_own(
+    tmp_path: Path,
+) -> None:
+    for name, width in (('a.jfif', 30), ('b.png', 4000)):
+        picture = np.zeros((8, width, 3), np.uint8)
+        (tmp_path / name).write_bytes(cv2.imencode('.png', picture)[1].tobytes())
+
+    class Resizing:
+        def prepare(self, image: np.ndarray, index: int) -> np.ndarray:
+            factor = 128 / max(image.shape)
+            size = [int(side * factor + 0.5) for side in image.shape[1::-1]]
+            return cv2.resize(image, size)
+
+    images = PreparedImages(open_source(str(tmp_path)), [0, 1], Resizing())  # type: ignore[arg-type]
+    assert images[0]['inputs'].shape == (34, 128, 3)
+    assert images[1]['error'].startswith('4000x8 pixels cannot be resized')
 
 
 def test_results_are_json_with_the_data_sets_own_categories() -> None:

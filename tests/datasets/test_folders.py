@@ -121,7 +121,9 @@ def test_a_broken_yolo_line_is_named(make_yolo, line, message):
     [
         ('nc: 2', 'no "names"'),
         ('names: [Cat', 'no "names"'),
-        ('names: {0: Cat, 2: Dog}', 'no "names"'),
+        ('names: {0: Cat, 2: Dog}', 'names has no 1; it must count 0, 1, 2'),
+        ('names: [Cat, ~]', 'class 1 reads as None'),
+        ('names: Cat', 'no "names"'),
         ('names: [Cat, Cat]', "two classes are named 'Cat'"),
         ('names: {1: Cat, 2: Dog}', 'names begins at 1; it must begin at 0'),
         ('names: [no, yes]', 'takes no, yes'),
@@ -157,6 +159,22 @@ def test_other_mistakes_in_a_yolo_folder_are_named(make_yolo, tmp_path):
     assert 'a.txt: broken image' in refused()
     (tmp_path / 'data.yaml').unlink()
     assert 'no class names. Write them into data.yaml' in refused()
+
+
+def test_a_polygon_stands_for_its_bounding_box(make_yolo):
+    dataset = YoloDataset(**make_yolo('0 .5 .5 .25 1\n0 .25 .1 .5 .2 .75 .9 .5 .3\n'))
+    assert [thing['bbox'] for thing in instances(dataset)[:2]] == [
+        [15, 0, 25, 30],
+        [10, 3, 30, 27],
+    ]
+    assert '1 polygon' in check_dataset(dataset, 'train')
+
+
+def test_notes_among_the_labels_are_no_labels(make_yolo, tmp_path):
+    config = make_yolo()
+    for name in ('README.dataset.txt', 'README.roboflow.txt', 'notes.json'):
+        (tmp_path / 'labels/train' / name).write_text('Pets, 3 images\n\nCC BY 4.0\n')
+    assert len(YoloDataset(**config)) == 3
 
 
 def test_classes_txt_serves_as_well(make_yolo, tmp_path):

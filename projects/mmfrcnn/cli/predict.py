@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.input)
     out_dir = Path(args.out_dir)
     _check_arguments(args, source)
+    _check_out_dir(out_dir)
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
     device = choose_device(args.device)
@@ -71,6 +72,20 @@ def _check_arguments(args: argparse.Namespace, source: Pictures | Video) -> None
         raise UserError(
             f'--out-dir {args.out_dir} lies in the input folder, so the next run would '
             'take its pictures for input. Choose a folder elsewhere'
+        )
+
+
+def _check_out_dir(out_dir: Path) -> None:
+    """Refuse a folder with files in it that no earlier run of this tool made."""
+    if out_dir.exists() and not out_dir.is_dir():
+        raise UserError(f'--out-dir {out_dir} is a file. Name a folder')
+    if not out_dir.is_dir() or (out_dir / 'journal.jsonl').is_file():
+        return
+    foreign = sorted(path.name for path in out_dir.iterdir())
+    if foreign:
+        raise UserError(
+            f'--out-dir {out_dir} holds {foreign[0]}, which no run of predict made: '
+            'name an empty folder, or one of earlier predictions'
         )
 
 
@@ -149,7 +164,8 @@ def _predict_missing(
         for item in batch:
             if 'error' in item:
                 unreadable[source.name(item['index'])] = item['error']
-        samples = detector.predict([item['inputs'] for item in readable])
+        inputs = [item['inputs'] for item in readable]
+        samples = detector.predict(inputs) if inputs else []
         for item, sample in zip(readable, samples, strict=True):
             entry = _entry(source, item['index'], sample)
             if painter and isinstance(source, Pictures):

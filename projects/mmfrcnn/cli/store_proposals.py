@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from mmdet.registry import MODELS
@@ -15,7 +16,7 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmfrcnn.cli.checkpoints import check_checkpoint
 from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.runtime import explained, prepare, say
-from mmfrcnn.datasets.proposals import save_proposals
+from mmfrcnn.datasets.proposals import read_arrays, save_proposals
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.propose import propose, unaugmented
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> None:
     """Store proposals as the command line says."""
     if not args.out.endswith('.npz'):
         raise UserError(f'{args.out}: proposals are written as .npz; name such a file')
+    _check_out(args.out)
     config = prepare(args)
     check_checkpoint(args.checkpoint)
     init_default_scope(config.get('default_scope', 'mmdet'))
@@ -38,6 +40,17 @@ def run(args: argparse.Namespace) -> None:
         f'{total} proposals of {len(images)} images of the {args.split} set '
         f'({total / max(1, len(images)):.0f} an image) are in {args.out}'
     )
+
+
+def _check_out(out: str) -> None:
+    """Refuse to write over a file that holds no proposals."""
+    if Path(out).exists():
+        try:
+            read_arrays(out)
+        except UserError as error:
+            raise UserError(
+                f'--out {out} is there and holds no proposals: name another file'
+            ) from error
 
 
 def _dataloader(config: Config, split: str) -> dict:

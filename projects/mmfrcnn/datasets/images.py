@@ -71,6 +71,8 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
 def _is_turned(image: Image.Image) -> bool:
     if image.format == 'TIFF':  # Pillow has turned its size already
         return False
+    if image.format == 'AVIF':  # OpenCV does not turn it
+        return False
     return _orientation(image.info.get('exif', b'')) in QUARTER_TURNS
 
 

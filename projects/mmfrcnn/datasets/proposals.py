@@ -51,7 +51,7 @@ class StoredProposals:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        arrays = _read(self.path)
+        arrays = read_arrays(self.path)
         self._sizes, self._ends = arrays['sizes'], arrays['ends']
         self._boxes, self._scores = arrays['boxes'], arrays['scores']
         self._place = {name: i for i, name in enumerate(arrays['image_ids'].tolist())}
@@ -116,7 +116,12 @@ def save_proposals(path: str | Path, images: Sequence[ImageProposals]) -> None:
     os.replace(temporary, path)
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """Read a file of proposals as the arrays that it holds.
+
+    Raises:
+        UserError: If it is missing, or no such file.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ARRAYS}

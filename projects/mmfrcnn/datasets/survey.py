@@ -27,6 +27,7 @@ from mmfrcnn.datasets.intact import (
 from mmfrcnn.datasets.oddities import first_of, oddities
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.voc_xml import read_voc_folder
+from mmfrcnn.datasets.yolo import POLYGON
 
 Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
 
@@ -51,6 +52,7 @@ class Survey:
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     deep: list[tuple[int, int]] = field(default_factory=list)  # of 16 bits
+    num_polygons: int = 0  # whose bounding box was taken
     notes: list[str] = field(default_factory=list)
 
     def count(self, picture: Picture, min_side: float) -> None:
@@ -58,6 +60,7 @@ class Survey:
         self.num_images += 1
         usable = 0
         for found in picture.objects:
+            self.num_polygons += POLYGON in found.extras
             reason = why_left_out(found, picture, self.classes, min_side)
             if reason == UNKNOWN_CLASS:
                 self.unknown[found.class_name] += 1
@@ -85,6 +88,8 @@ class Survey:
         ]
         if self.num_ignored:
             lines.append(f'  ignored  {self.num_ignored} marked crowd or difficult')
+        if self.num_polygons:
+            lines.append(f'  outlines {self.num_polygons} {POLYGON}')
         if self.deep:
             highest, loaded = max(self.deep)
             lines.append(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from mmdet.registry import DATASETS
@@ -26,6 +27,7 @@ from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.errors import UserError
 
 NAMES_FILES = ('data.yaml', 'data.yml', 'classes.txt')
+POLYGON = 'polygon (its bounding box was taken)'
 PIXEL_DIGITS = Decimal('1e-12')
 """Corners are rounded to this part of a pixel: it undoes the division by the size."""
 
@@ -92,18 +94,7 @@ def read_class_names(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix in ('.yaml', '.yml'):
-            names = (yaml.safe_load(text) or {})['names']
-            if isinstance(names, dict) and names and 0 not in names:
-                first = next(iter(names))
-                raise UserError(f'{path}: names begins at {first}; it must begin at 0')
-            if isinstance(names, dict):
-                names = [names[index] for index in range(len(names))]
-            if any(isinstance(name, bool) for name in names):
-                raise UserError(
-                    f'{path}: names: YAML takes no, yes, on, off, true and false for '
-                    "truth values. Quote them: names: ['no', 'yes']"
-                )
-            names = [str(name) for name in names]
+            names = _listed((yaml.safe_load(text) or {})['names'], path)
         else:
             names = [line.strip() for line in text.rstrip().splitlines()]
     except FileNotFoundError as error:
@@ -119,6 +110,62 @@ def read_class_names(path: Path) -> list[str]:
     if twice:
         raise UserError(f'{path}: two classes are named {twice[0]!r}')
     return names
+
+
+def _listed(names: Any, path: Path) -> list[str]:
+    if isinstance(names, dict):
+        numbers = sorted(int(number) for number in names)
+        if numbers and numbers != list(range(len(numbers))):
+            absent = next(n for n in range(len(numbers)) if n not in numbers)
+            raise UserError(
+                f'{path}: names begins at {numbers[0]}; it must begin at 0'
+                if absent == 0
+                else f'{path}: names has no {absent}; it must count 0, 1, 2, ...'
+            )
+        by_number = {int(number): name for number, name in names.items()}
+        names = [by_number[number] for number in numbers]
+    if isinstance(names, str):
+        raise TypeError(f'it is the text {names!r}')
+    for number, name in enumerate(names):
+        if isinstance(name, bool) or name is None:
+            raise UserError(
+                f'{path}: class {number} reads as {name}, for YAML takes no, yes, '
+                'on, off and null for values. Put the names in quotes: "no"'
+            )
+    return [str(name) for name in names]
+
+
+def image_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of images by split, where they are ``train/images`` and so on.
+
+    They are those that ``data.yaml`` names, wherever it stood when it was written
+    (Roboflow's says ``../train/images`` of the folder beside it), or else those that
+    are there.
+
+    Raises:
+        UserError: If ``data.yaml`` is broken.
+    """
+    found = {}
+    for file in (root / name for name in NAMES_FILES[:2] if (root / name).is_file()):
+        try:
+            content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f'{file}: broken YAML ({error})') from error
+        content = content if isinstance(content, dict) else {}
+        for split in ('train', 'val', 'test'):
+            written = content.get(split)
+            if isinstance(written, str) and written.strip():
+                inside = Path(*(p for p in Path(written).parts if p not in ('..', '.')))
+                base = root / str(content.get('path') or '')
+                folders = [root / inside, base / written, root / written]
+                for folder in folders:
+                    if folder.is_dir() and folder != root:
+                        found.setdefault(split, folder)
+    return found or {
+        folder.parent.name: folder
+        for folder in sorted(root.glob('*/images'))
+        if folder.is_dir()
+    }
 
 
 def read_yolo(
@@ -144,10 +191,19 @@ def read_yolo(
             raise UserError(f'{label_file} would belong to {first} and to {path}')
         label_files[label_file] = path
     for orphan in sorted(labels.rglob('*.txt')):
-        if orphan not in label_files and orphan.name not in NAMES_FILES:
+        if orphan not in label_files and _holds_labels(orphan):
             raise UserError(f'{orphan}: there is no image of this name in {images}')
     progress = tqdm(label_files.items(), f'reading {labels}', delay=3, unit='image')
     return names, [_picture(path, file, images, names) for file, path in progress]
+
+
+def _holds_labels(path: Path) -> bool:
+    """Whether a text file holds labels, and not class names or notes."""
+    if path.name in NAMES_FILES:
+        return False
+    lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
+    fields = [line.split() for line in lines if line.strip()]
+    return not fields or any(f[0].isdecimal() and len(f) >= 5 for f in fields)
 
 
 def _picture(path: Path, label_file: Path, root: Path, names: list[str]) -> Picture:
@@ -163,9 +219,13 @@ def _picture(path: Path, label_file: Path, root: Path, names: list[str]) -> Pict
         if line.strip():
             where = f'{label_file}, line {number}'
             name, relative = _parse(line, where, names)
-            title = f'{picture.title}: line {number}, {name} ({line.strip()})'
-            box = to_pixels(relative, width, height)
-            picture.objects.append(Object(name, box, title))
+            title = f'{picture.title}: line {number}, {name} ({line.strip()[:60]})'
+            is_polygon = len(relative) > 4
+            box = to_pixels(
+                _bounds(relative) if is_polygon else relative, width, height
+            )
+            extras = (POLYGON,) * is_polygon
+            picture.objects.append(Object(name, box, title, extras=extras))
     return picture
 
 
@@ -187,7 +247,7 @@ def _parse(line: str, where: str, names: list[str]) -> tuple[str, list[Decimal]]
             f'{where}: class {fields[0]!r}, but the classes are 0 to {len(names) - 1}: '
             f'{", ".join(names[:10])}'
         )
-    return names[int(fields[0])], _bounds(values) if is_polygon else values
+    return names[int(fields[0])], values
 
 
 def _bounds(polygon: list[Decimal]) -> list[Decimal]:

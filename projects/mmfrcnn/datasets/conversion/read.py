@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from mmfrcnn.datasets.annotations import Picture, read_coco
 from mmfrcnn.datasets.images import SUFFIXES
 from mmfrcnn.datasets.voc_xml import read_voc_folder
-from mmfrcnn.datasets.yolo import find_names, read_yolo
+from mmfrcnn.datasets.yolo import find_names, image_folders, labels_folder, read_yolo
 from mmfrcnn.errors import UserError, did_you_mean
 
 INSTANCES = 'instances_'
@@ -36,7 +36,8 @@ def read_splits(
 
     Args:
         source (Path): COCO: the folder with ``annotations/instances_*.json``, or one
-            JSON file. VOC: that with ``ImageSets/Main``. YOLO: that with ``images``.
+            JSON file. VOC: that with ``ImageSets/Main``. YOLO: that with ``images``,
+            or with ``train/images`` and so on.
         kind (str): ``coco``, ``voc`` or ``yolo``.
         names (Sequence[str] | None): The splits to read; None: all that are there.
         image_dir (Path | None): COCO alone: the folder of images, by default the one
@@ -95,7 +96,7 @@ def _voc_splits(source: Path) -> list[str]:
 def _yolo_splits(source: Path) -> list[str]:
     folder = source / 'images'
     if not folder.is_dir():
-        return []
+        return list(image_folders(source))
     inside = sorted(path for path in folder.iterdir())
     if any(path.suffix.lower() in SUFFIXES for path in inside):
         return ['']  # images lie there without a split
@@ -125,7 +126,11 @@ def _read_voc(source: Path, name: str, image_dir: Path | None) -> Split:
 
 
 def _read_yolo(source: Path, name: str, image_dir: Path | None) -> Split:
-    images, labels = source / 'images' / name, source / 'labels' / name
+    if (source / 'images').is_dir():
+        images, labels = source / 'images' / name, source / 'labels' / name
+    else:
+        images = image_folders(source)[name]
+        labels = labels_folder(images)
     classes, pictures = read_yolo(images, labels, find_names(source, labels))
     return Split(name or 'train', classes, pictures)
 
@@ -177,7 +182,7 @@ def _check_pictures(split: Split, source: Path) -> None:
 LAYOUTS = {
     'coco': 'no annotations/instances_*.json in it. Name the JSON file itself',
     'voc': 'no ImageSets/Main/*.txt in it',
-    'yolo': 'no folder images in it',
+    'yolo': 'no folder images in it, nor train/images or what data.yaml names',
 }
 READERS = {
     'coco': (_coco_splits, _read_coco),
