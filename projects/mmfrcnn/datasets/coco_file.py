@@ -196,6 +196,12 @@ def _init(self: COCO, annotation_file: str | Path | None = None) -> None:
         _init_as_it_is(self)
         self.dataset = load_coco(annotation_file)
         assert isinstance(self.dataset, dict), f'{annotation_file}: not a COCO file'
+        # The evaluator would count a box that is not finite as missed.
+        self.dataset['annotations'] = [
+            entry
+            for entry in self.dataset.get('annotations', ())
+            if math.isfinite(sum(entry.get('bbox', ())))
+        ]
         self.createIndex()
         self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 

@@ -15,6 +15,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
 from mmfrcnn.datasets.class_names import plain_configs
+from mmfrcnn.datasets.coco_metrics import check_metrics
 from mmfrcnn.datasets.oddities import first_of
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.proposals import check_proposals
@@ -43,15 +44,15 @@ class PreflightHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Look at the data of every loop that is about to run."""
         _check_channels(getattr(runner.model, 'module', runner.model))
-        if not is_main_process():
-            return
         for split in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{split}_loop')
             if isinstance(loop, BaseLoop):
                 for dataset in _plain_datasets(loop.dataloader.dataset):
                     report = check_dataset(dataset, split)
-                    runner.logger.info('\n' + report)
+                    if is_main_process():
+                        runner.logger.info('\n' + report)
                     check_proposals(dataset, f'{split}_dataloader.dataset')
+                check_metrics(loop, split)
 
 
 def check_dataset(dataset: Surveyed, split: str) -> str:
@@ -83,9 +84,15 @@ def check_dataset(dataset: Surveyed, split: str) -> str:
         if paths:
             raise UserError(
                 f'{key}: {len(paths)} of {result.num_used} {trouble}: '
-                f'{first_of(paths)}. Check data_root and data_prefix'
+                f'{first_of(paths)}. {_advice(paths)}'
             )
     return result.screen(split, _notes(dataset, split))
+
+
+def _advice(paths: list[str]) -> str:
+    if any('\\' in path for path in paths):
+        return 'Write / in place of \\ in the file names of the annotations'
+    return 'Check data_root and data_prefix'
 
 
 def _notes(dataset: Surveyed, split: str) -> str:
@@ -113,13 +120,11 @@ def _check_classes(result: Survey, key: str, strict: bool) -> None:
             'metainfo=dict(classes=(...)) in the data set'
         )
     near = did_you_mean(absent[0], result.categories)
-    remedy = (
-        '. A COCO file lists all classes, also those that it has no box of: copy '
-        '"categories" of the training file into each'
-    )
     raise UserError(
         f'{key}: {absent[0]!r} is not a category of {result.source}.{near} '
-        f'It has {_names(result.categories)}{remedy if strict and not near else ""}'
+        f'It has {_names(result.categories)}. The files of all splits need one list '
+        "of categories: add what is missing to this file's, even if no object is of "
+        'it, or take the name out of metainfo=dict(classes=(...)) of all splits'
     )
 
 

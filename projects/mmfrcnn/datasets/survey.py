@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeAlias
 
 from mmdet.datasets import CocoDataset, XMLDataset
+from mmengine.dist import all_gather_object, get_dist_info
 from tqdm import tqdm
 
 from mmfrcnn.datasets.annotations import (
@@ -46,7 +47,8 @@ class Survey:
     num_used: int = 0
     num_empty: int = 0  # images without a usable object
     num_ignored: int = 0  # crowd or difficult
-    num_boxes: Counter[str] = field(default_factory=Counter)
+    num_in_file: int = 0  # usable boxes
+    num_boxes: Counter[str] = field(default_factory=Counter)  # that the data set holds
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
@@ -70,8 +72,23 @@ class Survey:
                 self.num_ignored += 1
             else:
                 usable += 1
-                self.num_boxes[found.class_name] += 1
+        self.num_in_file += usable
         self.num_empty += usable == 0
+
+    def hold(self, info: dict) -> None:
+        """Count the boxes of one image as the loaded data set has them."""
+        self.num_boxes.update(
+            self.classes[instance['bbox_label']]
+            for instance in info['instances']
+            if not instance.get('ignore_flag')
+        )
+
+    def gather(self, shares: Sequence[Survey]) -> None:
+        """Add what the processes found in their shares of the images."""
+        for name in [one.name for one in fields(self)]:
+            if isinstance(getattr(self, name), list | Counter):
+                for share in shares:
+                    setattr(self, name, getattr(self, name) + getattr(share, name))
 
     def screen(self, split: str, notes: str) -> str:
         """Return the report of one split, a few lines."""
@@ -102,6 +119,12 @@ class Survey:
                 titles = [f'{name} {n}' for name, n in self.unknown.most_common()]
             number = len(self.left_out[reason])
             lines.append(f'  left out {number} {reason}{notes}: {first_of(titles)}')
+        held = self.num_boxes.total()
+        if held < self.num_in_file:
+            lines.append(
+                f'  note     {self.num_in_file - held} of {self.num_in_file} usable '
+                'boxes of the file are not in the data set'
+            )
         lines += [f'  note     {note}' for note in self.notes]
         return '\n'.join(lines)
 
@@ -132,15 +155,22 @@ def survey(dataset: Surveyed) -> Survey:
     result = Survey(source, classes, categories, num_used=len(dataset), notes=notes)
     for picture in pictures:
         result.count(picture, min_side)
-    if dataset.backend_args is None:  # else the images are not on a disk
-        shown = {'total': len(dataset), 'desc': 'looking at images', 'unit': 'image'}
-        for info in tqdm(_infos(dataset), delay=2, **shown):
-            _check_image(info, result, dataset.pipeline)
+    result.gather(all_gather_object(_look_at_share(dataset)))
     return result
 
 
-def _infos(dataset: Surveyed) -> Iterator[dict]:
-    return (dataset.get_data_info(index) for index in range(len(dataset)))
+def _look_at_share(dataset: Surveyed) -> Survey:
+    """Look at every n-th image in each of n processes, so that none waits for long."""
+    rank, processes = get_dist_info()
+    share = Survey('', tuple(dataset.metainfo['classes']), [])
+    indices = range(rank, len(dataset), processes)
+    shown = {'desc': 'looking at images', 'unit': 'image', 'disable': rank > 0}
+    for index in tqdm(indices, delay=2, **shown):
+        info = dataset.get_data_info(index)
+        share.hold(info)
+        if dataset.backend_args is None:  # else the images are not on a disk
+            _check_image(info, share, dataset.pipeline)
+    return share
 
 
 def _check_image(info: dict, result: Survey, pipeline: object) -> None:
