@@ -302,14 +302,6 @@ def test_wrong_layers_are_named(layer, words):
     assert all(word in str(error.value) for word in words)
 
 
-def test_mmcvs_options_that_change_nothing_are_taken(pyramid, rois):
-    plain = make(ALIGN)(pyramid, rois)
-    for options in (dict(use_torchvision=True), dict(pool_mode='avg')):
-        assert torch.equal(make(dict(ALIGN, **options))(pyramid, rois), plain)
-    with pytest.raises(UserError, match=r"pool_mode is 'max'.*SingleRoIExtractor"):
-        make(dict(ALIGN, pool_mode='max'))
-
-
 def test_a_layer_without_a_type():
     with pytest.raises(UserError, match='type'):
         make(dict(output_size=7))
