@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _choose_start(config: Config, resume: str | None) -> None:
 
 
 def _is_in(file: str, folder: str) -> bool:
-    return Path(folder).resolve() in Path(file).resolve().parents
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(file)).parents
 
 
 def _check_pretrained(config: Config) -> None:
