@@ -34,6 +34,9 @@ PAYLOADS = [
     "test_dataloader = dict(dataset=dict(pipeline=[dict(type='os.system', "
     "command='touch {mark}')]))",
     "model = dict(type=['os.system'])",
+    "default_scope = 'antigravity'",
+    "model = dict(type='FasterRCNN', _scope_='antigravity')",
+    "test_dataloader = dict(collate_fn='os.system')",
     'model = ' + '[' * 3000,
 ]
 
@@ -63,6 +66,8 @@ def test_an_inferencer_executes_nothing_of_a_checkpoint(tmp_path, text, key):
         ('RoIAlign', True),  # looked up in mmcv.ops
         ('other.FasterRCNN', False),
         ('os.system', False),
+        ('mmdet.*', True),  # the scope itself
+        ('antigravity.*', False),
         ('mmdet.os.system', False),
         ('antigravity', False),  # importing it would open a browser
         ('', False),

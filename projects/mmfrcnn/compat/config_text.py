@@ -99,19 +99,28 @@ def stored_config(filename: str) -> dict[str, Any]:
 
 
 def types_in(node: Any) -> Iterator[Any]:
-    """Yield every value of a key ``type`` below a node.
+    """Yield every value below a node that mmengine looks up in its registries.
+
+    Those are the values of ``type``, a collate function, and the scopes, which stand
+    here as the name of a part in them: mmengine imports a package by its scope.
 
     Example:
         >>> list(types_in({'a': [{'type': 'RPN'}, ({'type': 'os.system'},)]}))
         ['RPN', 'os.system']
     """
     if isinstance(node, dict):
-        if 'type' in node:
-            yield node['type']
+        yield from (node[key] for key in ('type', 'collate_fn') if key in node)
+        for key in ('_scope_', 'default_scope'):
+            if node.get(key) is not None:
+                yield f'{node[key]}.{ANY_PART}'
         node = list(node.values())
     if isinstance(node, list | tuple):
         for child in node:
             yield from types_in(child)
+
+
+ANY_PART = '*'
+"""Stands for any registered name of a scope."""
 
 
 def is_registered(name: Any) -> bool:
@@ -121,6 +130,8 @@ def is_registered(name: Any) -> bool:
     is there already is safe to be named by a file. The layer of an RoI extractor and
     the kind of NMS are names of ``mmcv.ops``.
     """
+    if isinstance(name, dict):  # a collate function as a config, with its own type
+        return True
     if not isinstance(name, str):
         return False
     scope, _, plain = name.rpartition('.')
@@ -134,7 +145,8 @@ def is_registered(name: Any) -> bool:
     ]
     for one in registries:
         one.import_from_location()  # as its own look-up does: mmdet's parts are lazy
-        if plain in one.module_dict and scope in ('', one.scope):
+        known = plain == ANY_PART or plain in one.module_dict
+        if known and scope in ('', one.scope):
             return True
     return False
 
