@@ -177,7 +177,7 @@ def first_ones(monkeypatch):
     )
     monkeypatch.setattr(
         mmfrcnn.matching.BalancedSampler,
-        '_candidate_keys',
+        '_next_keys',
         lambda self, keys, ids: torch.arange(
             len(ids) - 1, -1, -1, device=ids.device
         ).expand(len(keys), -1),
