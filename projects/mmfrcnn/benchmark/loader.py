@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from ..training.data_wait import usable_cores
+from ..cores import usable_cores
 from .compare import Say
 from .machine import describe_machine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from ..training.data_wait import usable_cores
+from ..cores import usable_cores
 
 
 def describe_machine(device: str) -> dict[str, str]:

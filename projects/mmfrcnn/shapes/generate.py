@@ -27,6 +27,7 @@ from filelock import FileLock
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from ..cores import usable_cores
 from ..errors import UserError
 from .layout import HEIGHT, WIDTH, box_of, random_layout
 from .outlines import CLASSES
@@ -80,7 +81,7 @@ def make_shapes(
             anything else, or a set made with another seed or number of pictures.
     """
     root, counts = Path(root), counts or DEFAULT_COUNTS
-    workers = _usable_cpus() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     _check_values(seed, counts, workers)
     _refuse_foreign(root)
     try:
@@ -254,9 +255,3 @@ def _draw_to_file(folder: Path, seed: int, split: str, index: int) -> list[dict]
 
 def _file_name(index: int) -> str:
     return f'{index:06d}.jpg'
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

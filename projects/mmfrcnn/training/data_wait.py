@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from ..cores import usable_cores
 
 
 @HOOKS.register_module()
@@ -52,10 +53,3 @@ class DataWaitHook(Hook):
                 f'workers load them, on a machine of {usable_cores()} cores. More: '
                 f'--cfg-options train_dataloader.num_workers={max(2 * workers, 2)}'
             )
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
