@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.compat.config_text import is_registered, read_values, stored_config
+from mmfrcnn.compat.config_text import read_values, registered_names, stored_config
 from mmfrcnn.errors import UserError
 
 PAYLOADS = [
@@ -66,16 +66,16 @@ def test_an_inferencer_executes_nothing_of_a_checkpoint(tmp_path, text, key):
         ('RoIAlign', True),  # looked up in mmcv.ops
         ('other.FasterRCNN', False),
         ('os.system', False),
-        ('mmdet.*', True),  # the scope itself
-        ('antigravity.*', False),
+        ('mmdet.', True),  # the scope itself
+        ('antigravity.', False),
         ('mmdet.os.system', False),
         ('antigravity', False),  # importing it would open a browser
         ('', False),
-        (None, False),
+        ('None', False),
     ],
 )
 def test_only_what_is_registered_may_be_named(name, known):
-    assert is_registered(name) is known
+    assert (name in registered_names()) is known
 
 
 def test_a_checkpoint_without_config_or_with_foreign_imports_is_refused(tmp_path):

@@ -88,7 +88,8 @@ def stored_config(filename: str) -> dict[str, Any]:
             f'{filename}: the config inside imports {", ".join(sorted(absent))}. '
             'If you trust it, import it yourself first'
         )
-    unknown = next((name for name in types_in(values) if not is_registered(name)), None)
+    known = registered_names()
+    unknown = next((name for name in looked_up(values) if name not in known), None)
     if unknown is not None:
         raise UserError(
             f'{filename}: the config inside asks for the type {unknown!r}, which no '
@@ -98,57 +99,46 @@ def stored_config(filename: str) -> dict[str, Any]:
     return values
 
 
-def types_in(node: Any) -> Iterator[Any]:
-    """Yield every value below a node that mmengine looks up in its registries.
+def looked_up(node: Any) -> Iterator[str]:
+    """Yield every name below a node that mmengine looks up in its registries.
 
-    Those are the values of ``type``, a collate function, and the scopes, which stand
-    here as the name of a part in them: mmengine imports a package by its scope.
+    Those are types, a collate function and the scopes, of which mmengine imports the
+    package; a scope is followed by a dot.
 
     Example:
-        >>> list(types_in({'a': [{'type': 'RPN'}, ({'type': 'os.system'},)]}))
-        ['RPN', 'os.system']
+        >>> list(looked_up({'a': [{'type': 'RPN'}, ({'_scope_': 'os'},)]}))
+        ['RPN', 'os.']
     """
     if isinstance(node, dict):
-        yield from (node[key] for key in ('type', 'collate_fn') if key in node)
-        for key in ('_scope_', 'default_scope'):
-            if node.get(key) is not None:
-                yield f'{node[key]}.{ANY_PART}'
-        node = list(node.values())
-    if isinstance(node, list | tuple):
+        for key, value in node.items():
+            is_name = key == 'type' or (key == 'collate_fn' and isinstance(value, str))
+            if is_name:
+                yield str(value)
+            elif key in ('_scope_', 'default_scope') and value is not None:
+                yield f'{value}.'
+            yield from looked_up(value)
+    elif isinstance(node, list | tuple):
         for child in node:
-            yield from types_in(child)
+            yield from looked_up(child)
 
 
-ANY_PART = '*'
-"""Stands for any registered name of a scope."""
+def registered_names() -> set[str]:
+    """Return all names in mmengine's registries, as they are and after their scope.
 
-
-def is_registered(name: Any) -> bool:
-    """Whether a type is in a registry under this name, as it is or after a scope.
-
-    mmengine's registries import whatever they do not know, and call it, so only what
-    is there already is safe to be named by a file. The layer of an RoI extractor and
-    the kind of NMS are names of ``mmcv.ops``.
+    The registries import whatever they do not know, and call it, so only what is there
+    already is safe to be named by a file. The layer of an RoI extractor and the kind of
+    NMS are names of ``mmcv.ops``.
     """
-    if isinstance(name, dict):  # a collate function as a config, with its own type
-        return True
-    if not isinstance(name, str):
-        return False
-    scope, _, plain = name.rpartition('.')
-    if not scope and callable(getattr(mmcv.ops, plain, None)):
-        return True
-    registries = [
-        one
-        for root in vars(mmengine.registry.root).values()
-        if isinstance(root, Registry)
-        for one in (root, *root.children.values())
-    ]
-    for one in registries:
-        one.import_from_location()  # as its own look-up does: mmdet's parts are lazy
-        known = plain == ANY_PART or plain in one.module_dict
-        if known and scope in ('', one.scope):
-            return True
-    return False
+    names = {name for name, value in vars(mmcv.ops).items() if callable(value)}
+    for root in vars(mmengine.registry.root).values():
+        if not isinstance(root, Registry):
+            continue
+        for registry in (root, *root.children.values()):
+            registry.import_from_location()  # as its own look-up does
+            names.add(f'{registry.scope}.')
+            for name in registry.module_dict:
+                names |= {name, f'{registry.scope}.{name}'}
+    return names
 
 
 def install() -> None:
