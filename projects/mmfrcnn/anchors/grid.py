@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
@@ -38,6 +38,7 @@ class AnchorGrid:
     ids: Tensor
     sizes: list[int]
     reach: tuple[int, int]
+    _fits: dict[tuple, bool] = field(default_factory=dict, repr=False)
 
     def valid(
         self, padded: Tensor | None, inside: Tensor | None, border: float
@@ -75,12 +76,16 @@ class AnchorGrid:
         Returns:
             bool: False where every anchor of every image crosses the border.
         """
-        boxes = self._on_host  # (S, 4)
-        ends = boxes[(boxes[:, :2] >= -border).all(1), 2:]  # (S', 2): x, y
-        return any(
-            bool((ends < torch.tensor([width + border, height + border])).all(1).any())
-            for height, width in sizes
-        )
+        return any(self._fits_in(height, width, border) for height, width in sizes)
+
+    def _fits_in(self, height: int, width: int, border: float) -> bool:
+        key = height, width, border
+        if key not in self._fits:  # the anchors are looked at once a size
+            boxes = self._on_host  # (S, 4)
+            end = torch.tensor([width + border, height + border])
+            inside = (boxes[:, :2] >= -border) & (boxes[:, 2:] < end)
+            self._fits[key] = bool(inside.all(1).any())
+        return self._fits[key]
 
     @functools.cached_property
     def _on_host(self) -> Tensor:

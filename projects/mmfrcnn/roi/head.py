@@ -173,10 +173,10 @@ class BatchedRoIHead(BaseModule):
         real = valid.nonzero()[:, 0]
         result = self._bbox_forward(x, rois[real])
         return {
-            name: value.new_zeros(len(rois), *value.shape[1:]).index_copy(
-                0, real, value
-            )
-            for name, value in result.items()
+            name: result[name]
+            .new_zeros(len(rois), result[name].shape[1])
+            .index_copy(0, real, result[name])
+            for name in ('cls_score', 'bbox_pred')  # all that the losses take
         }
 
     def _sampled(

@@ -27,7 +27,6 @@ class _Iteration:
 
     outputs: dict[str, Any]
     images: list[str]
-    batch_size: int
 
 
 @HOOKS.register_module()
@@ -74,8 +73,7 @@ class LossRecordHook(RuntimeInfoHook):
             data_batch (Any): As from the dataloader; the paths of its images are kept.
             outputs (dict | None): Losses and other scalars by name.
         """
-        images = _image_paths(data_batch)
-        self._pending.append(_Iteration(outputs or {}, images, max(len(images), 1)))
+        self._pending.append(_Iteration(outputs or {}, _image_paths(data_batch)))
         if self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(
             runner.train_dataloader, batch_idx
         ):
@@ -131,7 +129,7 @@ def _to_host(
         of all processes.
     """
     names = [list(step.outputs) for step in steps]
-    sizes = [step.batch_size for step in steps for _ in step.outputs]
+    sizes = [max(len(step.images), 1) for step in steps for _ in step.outputs]
     values = [torch.as_tensor(v) for step in steps for v in step.outputs.values()]
     if not values:
         return [{} for _ in steps], [{} for _ in steps]
