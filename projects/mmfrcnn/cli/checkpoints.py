@@ -67,22 +67,6 @@ def find_last_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
     return None, broken
 
 
-def check_unused(work_dir: str) -> None:
-    """Check that a run which starts anew overwrites no other run's checkpoints.
-
-    Raises:
-        UserError: If the work folder holds any that are complete.
-    """
-    last, _ = find_last_checkpoint(work_dir)
-    last = last or next(map(str, Path(work_dir).glob('best_*.pth')), None)
-    if last is not None:
-        raise UserError(
-            f'{work_dir} holds checkpoints of another run, such as {last}, which this '
-            'one would overwrite or delete. Choose another --work-dir, or continue '
-            'that run with --resume'
-        )
-
-
 def _is_complete(file: Path) -> bool:
     """Whether a file ends as torch's zip format does, or is of the format before it."""
     if zipfile.is_zipfile(file):

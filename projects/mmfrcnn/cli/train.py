@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 
 from mmfrcnn.cli.checkpoints import (
     check_checkpoint,
-    check_unused,
     find_last_checkpoint,
 )
 from mmfrcnn.cli.config import leaves
@@ -27,6 +26,7 @@ from mmfrcnn.cli.fitting import (
 from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
+from mmfrcnn.cli.work_dir import check_unused
 from mmfrcnn.errors import UserError
 from mmfrcnn.training import (
     AlternatingTrainLoop,

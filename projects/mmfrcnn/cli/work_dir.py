@@ -1,4 +1,4 @@
-"""A run does not write over its own config."""
+"""A run writes over nothing in its work folder: its own config, other checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmfrcnn.cli.checkpoints import find_last_checkpoint
 from mmfrcnn.errors import UserError
 
 
@@ -21,4 +22,20 @@ def check_config_copy(config: Config) -> None:
         raise UserError(
             f'{original} lies in the work folder {config.work_dir}, where a run writes '
             'its merged config under the same name. Name another folder with --work-dir'
+        )
+
+
+def check_unused(work_dir: str) -> None:
+    """Check that a run which starts anew overwrites no other run's checkpoints.
+
+    Raises:
+        UserError: If the work folder holds any that are complete.
+    """
+    last, _ = find_last_checkpoint(work_dir)
+    last = last or next(map(str, Path(work_dir).glob('best_*.pth')), None)
+    if last is not None:
+        raise UserError(
+            f'{work_dir} holds checkpoints of another run, such as {last}, which this '
+            'one would overwrite or delete. Choose another --work-dir, or continue '
+            'that run with --resume'
         )

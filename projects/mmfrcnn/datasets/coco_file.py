@@ -96,11 +96,8 @@ _STEPS = {
 
 def _entries(content: Mapping, key: str) -> list[dict]:
     table = content.get(key)
-    return (
-        [one for one in table if isinstance(one, dict)]
-        if isinstance(table, list)
-        else []
-    )
+    table = table if isinstance(table, list) else []
+    return [one for one in table if isinstance(one, dict)]
 
 
 def _regular_categories(

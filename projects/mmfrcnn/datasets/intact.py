@@ -1,4 +1,4 @@
-"""What an image's header does not show: that it is cut off, dark, or vanishes."""
+"""Whether an image can be trained on: of the size annotated, whole, not too narrow."""
 
 from __future__ import annotations
 
@@ -9,8 +9,52 @@ import cv2
 import mmcv
 import numpy as np
 
+from mmfrcnn.datasets.images import image_size, open_header, turned_by_exif
+
 PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xae\x42\x60\x82'
 JPEG_START, JPEG_END, JPEG_SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
+BITS_PER_SAMPLE, SAMPLE_FORMAT, UNSIGNED = 258, 339, 1  # of TIFF
+
+
+def why_unusable(
+    path: str | Path, width: int, height: int, pipeline: object = None
+) -> str | None:
+    """Return why an image can't be trained on as it is annotated, or None.
+
+    Args:
+        path (str | Path): The image.
+        width (int): As annotated.
+        height (int): As annotated.
+        pipeline (object): That of the data set, if the image is to be loaded by one.
+
+    Raises:
+        FileNotFoundError: If there is no such image.
+    """
+    try:
+        found = image_size(path)
+        fault = why_undecodable(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return str(error)
+    if fault:
+        return fault
+    if found != (width, height):
+        why = ''
+        if found == (height, width) and turned_by_exif(path):
+            why = (
+                ': its EXIF orientation turns it by a quarter when it is loaded, and '
+                'the annotations are of the picture before that. Annotate it as it is '
+                'shown, or turn the pixels and remove the tag'
+            )
+        return f'{found[0]}x{found[1]} pixels, annotated as {width}x{height}{why}'
+    scale = vanishing_scale(pipeline, width, height)
+    if scale:
+        return (
+            f'{width}x{height} pixels, of which a side vanishes when it is resized to '
+            f'{scale[0]}x{scale[1]}. Cut it up or leave it out'
+        )
+    return None
 
 
 def why_undecodable(path: str | Path) -> str | None:
@@ -52,10 +96,12 @@ def has_16_bits(path: str | Path) -> bool:
         start = file.read(26)
     if start.startswith(PNG_START):
         return start[24] == 16
-    if start[:4] in (b'II*\0', b'MM\0*'):
-        image = _decode(path, cv2.IMREAD_UNCHANGED)
-        return image is not None and image.dtype == np.uint16
-    return False
+    if start[:4] not in (b'II*\0', b'MM\0*'):
+        return False
+    with open_header(path) as image:
+        tags = image.tag_v2  # type: ignore[attr-defined]  # of TIFF alone
+        bits, kinds = tags.get(BITS_PER_SAMPLE), tags.get(SAMPLE_FORMAT)
+    return set(bits or ()) == {16} and set(kinds or (UNSIGNED,)) == {UNSIGNED}
 
 
 def highest_values(path: str | Path) -> tuple[int, int]:

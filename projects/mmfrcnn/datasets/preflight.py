@@ -29,8 +29,8 @@ class PreflightHook(Hook):
 
     Works with mmdet's `CocoDataset` and `XMLDataset` and our `PictureDataset`,
     subclasses and wrappers of them; other data sets pass unseen. It reads the
-    annotations a second time and opens the header of every image: seconds for thousands
-    of images.
+    annotations a second time, opens the header of every image, looks for the end of
+    JPEG and PNG, and decodes images of other kinds.
 
     Raises:
         UserError: If a class of the config is not in the annotation file, a training

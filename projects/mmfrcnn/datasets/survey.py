@@ -18,13 +18,7 @@ from mmfrcnn.datasets.annotations import (
     read_coco,
     why_left_out,
 )
-from mmfrcnn.datasets.images import image_size, turned_by_exif
-from mmfrcnn.datasets.intact import (
-    has_16_bits,
-    highest_values,
-    vanishing_scale,
-    why_undecodable,
-)
+from mmfrcnn.datasets.intact import has_16_bits, highest_values, why_unusable
 from mmfrcnn.datasets.oddities import first_of, oddities
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.voc_xml import read_voc_folder
@@ -185,44 +179,3 @@ def _check_image(info: dict, result: Survey, pipeline: object) -> None:
         return
     if fault:
         result.unreadable.append(f'{path} (image id {info["img_id"]}: {fault})')
-
-
-def why_unusable(
-    path: str | Path, width: int, height: int, pipeline: object = None
-) -> str | None:
-    """Return why an image can't be trained on as it is annotated, or None.
-
-    Args:
-        path (str | Path): The image.
-        width (int): As annotated.
-        height (int): As annotated.
-        pipeline (object): That of the data set, if the image is to be loaded by one.
-
-    Raises:
-        FileNotFoundError: If there is no such image.
-    """
-    try:
-        found = image_size(path)
-        fault = why_undecodable(path)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        return str(error)
-    if fault:
-        return fault
-    if found != (width, height):
-        why = ''
-        if found == (height, width) and turned_by_exif(path):
-            why = (
-                ': its EXIF orientation turns it by a quarter when it is loaded, and '
-                'the annotations are of the picture before that. Annotate it as it is '
-                'shown, or turn the pixels and remove the tag'
-            )
-        return f'{found[0]}x{found[1]} pixels, annotated as {width}x{height}{why}'
-    scale = vanishing_scale(pipeline, width, height)
-    if scale:
-        return (
-            f'{width}x{height} pixels, of which a side vanishes when it is resized to '
-            f'{scale[0]}x{scale[1]}. Cut it up or leave it out'
-        )
-    return None

@@ -153,19 +153,23 @@ def image_folders(root: Path) -> dict[str, Path]:
             raise UserError(f'{file}: broken YAML ({error})') from error
         content = content if isinstance(content, dict) else {}
         for split in ('train', 'val', 'test'):
-            written = content.get(split)
-            if isinstance(written, str) and written.strip():
-                inside = Path(*(p for p in Path(written).parts if p not in ('..', '.')))
-                base = root / str(content.get('path') or '')
-                folders = [root / inside, base / written, root / written]
-                for folder in folders:
-                    if folder.is_dir() and folder != root:
-                        found.setdefault(split, folder)
+            folder = _named_folder(root, content.get('path'), content.get(split))
+            if folder:
+                found.setdefault(split, folder)
     return found or {
         folder.parent.name: folder
         for folder in sorted(root.glob('*/images'))
         if folder.is_dir()
     }
+
+
+def _named_folder(root: Path, path: object, written: object) -> Path | None:
+    """Return the folder that a YAML file in ``root`` means, with its ``path``."""
+    if not isinstance(written, str) or not written.strip():
+        return None
+    below = Path(*(part for part in Path(written).parts if part not in ('..', '.')))
+    folders = root / below, root / str(path or '') / written, root / written
+    return next((one for one in folders if one.is_dir() and one != root), None)
 
 
 def read_yolo(

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from mmfrcnn.datasets.annotations import NO_AREA, OUTSIDE, Picture, why_left_out
 from mmfrcnn.datasets.conversion.read import Split, read_splits
 from mmfrcnn.datasets.conversion.write import WRITERS, check_stems
+from mmfrcnn.datasets.intact import why_unusable
 from mmfrcnn.datasets.oddities import first_of
-from mmfrcnn.datasets.survey import why_unusable
 from mmfrcnn.errors import UserError
 
 
