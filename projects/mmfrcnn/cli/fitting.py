@@ -208,8 +208,9 @@ def check_classes(
     if sorted(stored) == sorted(own):
         raise UserError(
             f'{path} was trained with the classes in another order: '
-            f'{", ".join(stored)}; the data set has {", ".join(own)}. Give the '
-            f"checkpoint's order as metainfo=dict(classes={stored!r}) of the data sets"
+            f'{", ".join(stored)}; the data set has {", ".join(own)}. Give the data '
+            f"sets the checkpoint's order: metainfo=dict(classes={stored!r}), and for "
+            'COCO the categories of the file in that order'
         )
     pairs = [f'{a} for {b}' for a, b in zip(own, stored, strict=True) if a != b]
     print_log(
