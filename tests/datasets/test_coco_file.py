@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,11 +132,56 @@ def test_what_is_left_out_is_completed(tmp_path, spoil):
         assert 'note     4 annotations with' in report
 
 
-@pytest.mark.parametrize(('text', 'crowd'), [('True', 1), ('1', 1), ('no', 0), (2, 1)])
-def test_crowds(text, crowd):
+@pytest.mark.parametrize(
+    ('said', 'crowd'),
+    [
+        *(('True', 1), ('1', 1), (' YES ', 1), (1.0, 1), (True, 1), ('1.0', 1)),
+        *(('no', 0), ('FALSE', 0), (0.0, 0), ('', 0), (None, 0), (float('nan'), 0)),
+    ],
+)
+def test_crowds(said, crowd):
     content = table()
-    content['annotations'][0]['iscrowd'] = text
-    assert make_regular(content)['annotations'][0]['iscrowd'] == crowd
+    content['annotations'][0]['iscrowd'] = said
+    found = make_regular(content)['annotations'][0]['iscrowd']
+    assert (found, type(found)) == (crowd, int)
+
+
+@pytest.mark.parametrize('said', ['maybe', 'x', 2, -1, 0.5, [], {'a': 1}])
+def test_what_is_neither_crowd_nor_single_is_refused(tmp_path, said):
+    content = table()
+    content['annotations'][1]['iscrowd'] = said
+    path = write(tmp_path, content)
+    for read in (read_coco, dataset_of):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        message = f'{path}: annotations: id 2: iscrowd is {said!r}. Write 1'
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize('key', ['images', 'categories'])
+@pytest.mark.parametrize('name', [str, lambda number: f'a{number}'])
+def test_ids_of_both_kinds_are_evaluated_as_those_of_one(tmp_path, key, name):
+    content = table(3)
+    content[key][1]['id'] = name(2)
+    of_image = {'images': 'image_id', 'categories': 'category_id'}[key]
+    for entry in content['annotations']:
+        if entry[of_image] == 2:
+            entry[of_image] = name(2)
+    path = write(tmp_path, content)
+    dataset = dataset_of(path)
+    assert precision_of_truth(path, dataset) == 1.0
+    report = check_dataset(dataset, 'train')
+    assert f'{key}: some ids are numbers and some are texts' in report
+    assert 'boxes    6: cat 3, dog 3' in report
+
+
+@pytest.mark.parametrize('key', ['images', 'categories'])
+def test_two_ids_that_differ_in_kind_alone_are_refused(tmp_path, key):
+    content = table()
+    content[key][1]['id'] = ' 1'
+    path = write(tmp_path, content)
+    with pytest.raises(UserError, match=rf'boxes\.json: {key}: two have the id 1, one'):
+        read_coco(path)
 
 
 def test_what_is_regular_is_left_as_it_is():
@@ -149,24 +195,84 @@ def test_what_is_regular_is_left_as_it_is():
 
 def test_a_byte_order_mark_is_read(tmp_path):
     path = write(tmp_path, table(), encoding='utf-8-sig')
-    assert read_coco_names(path) == ['cat', 'dog']
+    assert read_coco_names(path)[0] == ['cat', 'dog']
     assert len(dataset_of(path)) == len(read_coco(path)[1]) == 2
 
 
-def test_a_grouping_category_is_no_class(tmp_path):
+def taxonomy():
+    """Two classes below inner nodes, and those below a root, which is Roboflow's."""
     content = table()
-    for one in content['categories']:
-        one['supercategory'] = 'pets'
-    root = {'id': 0, 'name': 'pets', 'supercategory': 'none'}
-    content['categories'].insert(0, root)
+    for one, above in zip(content['categories'], ('felines', 'canines'), strict=True):
+        one['supercategory'] = above
+    content['categories'] = [
+        {'id': 0, 'name': 'pets', 'supercategory': 'none'},
+        {'id': 3, 'name': 'felines', 'supercategory': 'pets'},
+        *content['categories'],
+        {'id': 4, 'name': 'canines', 'supercategory': 'pets'},
+    ]
+    return content
+
+
+def test_a_grouping_category_is_no_class(tmp_path):
+    content = taxonomy()
     path = write(tmp_path, content)
-    assert read_coco_names(path) == ['cat', 'dog']
+    groups = ['pets', 'felines', 'canines']
+    assert read_coco_names(path) == (['cat', 'dog'], groups)
     report = check_dataset(dataset_of(path), 'train')
-    assert "category 'pets' only groups the others" in report
+    for name in groups:
+        assert f'category {name!r} has no annotations and only groups' in report
+    named = dataset_of(path, ('pets', 'cat', 'dog'))  # by who wants it all the same
+    assert 'boxes    4: cat 2, dog 2, pets 0' in check_dataset(named, 'train')
 
     content['annotations'][0]['category_id'] = 0  # it is a class after all
     path = write(tmp_path, content)
-    assert read_coco_names(path) == ['pets', 'cat', 'dog']
+    assert read_coco_names(path) == (['pets', 'cat', 'dog'], groups[1:])
+
+
+def test_a_supercategory_that_is_its_own_is_a_class(tmp_path):
+    content = table()
+    for one in content['categories']:
+        one['supercategory'] = 'cat'  # as COCO's person, of the supercategory person
+    content['annotations'] = []
+    assert read_coco_names(write(tmp_path, content)) == (['cat', 'dog'], [])
+
+
+def run_on(folder, train, val):
+    """A config of two COCO files that leaves the classes open."""
+    loaders = {}
+    for split, content in (('train', train), ('val', val)):
+        (folder / split).mkdir()
+        dataset = {
+            'type': 'CocoDataset',
+            'ann_file': str(write(folder / split, content)),
+            'data_prefix': {'img': str(folder / split)},
+        }
+        loaders[f'{split}_dataloader'] = {'dataset': dataset}
+    return Config({'model': {'num_classes': 80}, **loaders})
+
+
+def test_grouping_is_decided_once_for_all_splits(tmp_path):
+    used = taxonomy()
+    used['annotations'][0]['category_id'] = 0
+    (tmp_path / 'a').mkdir()
+    config = run_on(tmp_path / 'a', train=used, val=taxonomy())
+    settle_classes(config)
+    val = config.val_dataloader.dataset
+    assert val.metainfo.classes == ('pets', 'cat', 'dog')
+    dataset = dataset_of(Path(val.ann_file), val.metainfo.classes)
+    assert 'boxes    4: cat 2, dog 2, pets 0' in check_dataset(dataset, 'val')
+
+    (tmp_path / 'b').mkdir()
+    config = run_on(tmp_path / 'b', train=taxonomy(), val=used)
+    with pytest.raises(UserError) as caught:
+        settle_classes(config)
+    message = str(caught.value)
+    assert "val_dataloader.dataset: 'pets' is a category with annotations" in message
+    assert str(tmp_path / 'b/train/boxes.json') in message
+    for split in ('train', 'val'):
+        config[f'{split}_dataloader'].dataset.metainfo = {'classes': ('cat', 'dog')}
+    config.model.num_classes = 2
+    settle_classes(config)
 
 
 def test_a_root_of_the_classes_name_is_that_class(tmp_path):
@@ -178,10 +284,10 @@ def test_a_root_of_the_classes_name_is_that_class(tmp_path):
     for entry in content['annotations']:
         entry['category_id'] = 1
     path = write(tmp_path, content)
-    assert read_coco_names(path) == ['pets']
+    assert read_coco_names(path) == (['pets'], [])
     dataset = dataset_of(path, ('pets',))
     assert precision_of_truth(path, dataset) == 1.0
-    assert 'only groups the others' in check_dataset(dataset, 'train')
+    assert "2 categories are named 'pets'" in check_dataset(dataset, 'train')
 
 
 def test_both_of_two_categories_of_one_name_are_trained(tmp_path):

@@ -352,3 +352,21 @@ def test_roboflows_yolo_layout_is_read_by_its_yaml(tmp_path):
     (root / 'data.yaml').write_text('names: [cat, dog]\n')
     names = [split.name for split in read_splits(root, 'yolo', None)]
     assert names == ['train', 'valid']
+
+
+def test_what_only_groups_in_every_split_is_no_class(tmp_path):
+    for split in ('train', 'val'):
+        coco = random_coco(tmp_path / 'coco', 2)
+        path = coco / 'annotations/instances_val.json'
+        table = json.loads(path.read_text())
+        table['categories'].insert(0, {'id': 0, 'name': 'all', 'supercategory': None})
+        table['categories'][1]['supercategory'] = 'all'
+        table['annotations'][0]['category_id'] = 5
+        path.with_name(f'instances_{split}.json').write_text(json.dumps(table))
+    shutil.copytree(coco / 'val', coco / 'train')
+    for split in read_splits(coco, 'coco', None):
+        assert split.classes == CLASSES
+        assert "category 'all' has no annotations" in split.notes[0]
+    path.write_text(path.read_text().replace('"category_id": 5', '"category_id": 0'))
+    for split in read_splits(coco, 'coco', None):
+        assert split.classes == ['all', *CLASSES]

@@ -15,7 +15,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from xml.etree import ElementTree
 
-from mmfrcnn.datasets.coco_file import is_grouping, load_coco
+from mmfrcnn.datasets.coco_file import grouping, load_coco
 from mmfrcnn.errors import UserError
 
 NOT_A_NUMBER = 'not a number'
@@ -182,7 +182,7 @@ def _xml_number(node: ElementTree.Element, key: str, path: Path, what: str) -> f
 
 def read_coco(
     path: str | Path, notes: list[str] | None = None
-) -> tuple[list[str], list[Picture]]:
+) -> tuple[list[str], list[Picture], list[str]]:
     """Read a COCO instances file.
 
     Args:
@@ -190,7 +190,8 @@ def read_coco(
         notes (list[str] | None): Gets a line for each thing that `load_coco` completed.
 
     Returns:
-        tuple[list[str], list[Picture]]: The names of its categories and its images.
+        tuple[list[str], list[Picture], list[str]]: The names of its categories, its
+        images, and the names of those categories that only group others.
 
     Raises:
         UserError: If the file is missing or broken, or a part of it is.
@@ -218,7 +219,9 @@ def read_coco(
         width, height = (_side(entry, key, path, what) for key in ('width', 'height'))
         pictures[number] = Picture(name, width, height)
     _read_coco_objects(_table(content, 'annotations', path), names, pictures, path)
-    return list(names.values()), list(pictures.values())
+    used = {found.class_name for one in pictures.values() for found in one.objects}
+    groups = grouping(tables[0], used)
+    return list(names.values()), list(pictures.values()), groups
 
 
 def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
@@ -233,8 +236,12 @@ def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
     )
 
 
-def read_coco_names(path: str | Path) -> list[str]:
+def read_coco_names(path: str | Path) -> tuple[list[str], list[str]]:
     """Read the names of a COCO file's categories, and of a large file not the rest.
+
+    Returns:
+        tuple[list[str], list[str]]: The classes, and the categories that are none
+        because they only group others (see `grouping`).
 
     Raises:
         UserError: If the file is missing or broken.
@@ -250,14 +257,13 @@ def read_coco_names(path: str | Path) -> list[str]:
             text = raw[start : start + CATEGORIES_BYTES].decode(errors='ignore')
         entries = json.JSONDecoder().raw_decode(text)[0]
         names = [str(entry['name']) for entry in entries if entry['id'] is not None]
-        # Which category is left out may depend on the annotations.
-        if len(set(names)) < len(names) or any(
-            is_grouping(entry, entries, {}) for entry in entries
-        ):
-            return read_coco(path)[0]
-        return names
-    except (OSError, ValueError, KeyError, TypeError):  # a mistake, or merely unusual
-        return read_coco(path)[0]
+        # What groups others may be a class by the annotations.
+        if len(set(names)) == len(names) and not grouping(entries, ()):
+            return names, []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # a mistake, or merely unusual
+    names, _, groups = read_coco(path)
+    return [name for name in names if name not in groups], groups
 
 
 def _file_name(entry: Mapping, path: str | Path, what: str) -> str:

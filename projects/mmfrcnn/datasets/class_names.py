@@ -68,6 +68,7 @@ def settle_classes(config: Config, say: Callable[[str], None] = print) -> None:
     names = next((names for names in given.values() if names), None)
     if left_open:
         names = names or _names_of_training(left_open)
+        _check_groups(left_open, names)
         for _, dataset in left_open:
             dataset['metainfo'] = {**(dataset.get('metainfo') or {}), 'classes': names}
         changed = set_num_classes(config.model, len(names))
@@ -137,7 +138,7 @@ def _given(dataset: dict) -> tuple[str, ...] | None:
     if not own or not issubclass(kind, CocoDataset):
         return own or None
     path = _ann_file(dataset)
-    if not os.path.isfile(path) or set(read_coco_names(path)) == set(own):
+    if not os.path.isfile(path) or set(read_coco_names(path)[0]) == set(own):
         return own
     return None
 
@@ -156,11 +157,34 @@ def _names_of_training(left_open: Sequence[tuple[str, dict]]) -> tuple[str, ...]
     )
 
 
+def _check_groups(left_open: Sequence[tuple[str, dict]], names: Sequence[str]) -> None:
+    """Refuse a category that only groups others in one split, and is used in another.
+
+    Which category is a class is decided by the annotations of the training set.
+    """
+    groups, classes = {}, {}
+    for key, dataset in left_open:
+        path = _ann_file(dataset)
+        if issubclass(_kind(dataset), CocoDataset) and os.path.isfile(path):
+            there, above = read_coco_names(path)
+            groups.update((name, path) for name in above if name not in names)
+            classes.update((name, (key, path)) for name in there)
+    for name in groups:
+        if name in classes:
+            key, path = classes[name]
+            raise UserError(
+                f'{key}: {name!r} is a category with annotations in {path}, and in '
+                f'{groups[name]} it has none and only groups others. Whether it is a '
+                'class is for you to say: set metainfo=dict(classes=(...)) in the data '
+                'sets of all splits'
+            )
+
+
 def _read(key: str, dataset: dict) -> tuple[str, ...]:
     kind = _kind(dataset)
     try:
         if issubclass(kind, CocoDataset):
-            names = read_coco_names(_ann_file(dataset))
+            names = read_coco_names(_ann_file(dataset))[0]
         else:
             arguments = {k: v for k, v in dataset.items() if k != 'type'}
             names = kind(**{**arguments, 'pipeline': [], 'lazy_init': True}).read()[0]

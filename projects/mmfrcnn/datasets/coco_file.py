@@ -13,13 +13,20 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO, COCOPanoptic
 
-NOT_CROWD = ('', '0', 'false', 'no', 'none', 'null')
+from mmfrcnn.errors import UserError
+
+CROWD = {
+    **dict.fromkeys(('1', '1.0', 'true', 'yes'), 1),
+    **dict.fromkeys(('0', '0.0', 'false', 'no'), 0),
+    **dict.fromkeys(('', 'none', 'null', 'nan'), 0),  # nothing is said
+}
+"""What ``iscrowd`` may be, as text in lower case."""
 LARGEST_ID = 2**53
 """pycocotools keeps ids as float64, exact up to here."""
 
@@ -34,21 +41,31 @@ def load_coco(path: str | Path, notes: list[str] | None = None) -> Any:
     Raises:
         OSError: If it cannot be read.
         ValueError: If it is no JSON in UTF-8.
+        UserError: If what it says can be taken in two ways, by name.
     """
     with open(path, encoding='utf-8-sig') as file:
-        return make_regular(json.load(file), notes)
+        content = json.load(file)
+    try:
+        return make_regular(content, notes)
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from error
 
 
 def make_regular(content: Any, notes: list[str] | None = None) -> Any:
     """Complete the content of a COCO file in place, and return it.
 
-    - Categories: names are texts. A category that only groups all others (as Roboflow
-      writes, with id 0) is left out; of several with one name the first that has
+    - Images and categories: where some ids are numbers and some are texts, all become
+      texts, as the evaluator compares only ids of one kind.
+    - Categories: names are texts; of several with one name the first that has
       annotations stands for all.
     - Annotations: ``iscrowd`` is 0 or 1, 0 where it is missing; a missing, zero or
-      undefined ``area`` is that of the box; ids in text are those of the images and
-      categories with that number; ids that pycocotools cannot tell from "none" (0) or
-      cannot hold are counted anew from 1.
+      undefined ``area`` is that of the box; the ids of their image and category are of
+      the kind that these have; ids of their own that pycocotools cannot tell from
+      "none" (0) or cannot hold are counted anew from 1.
+
+    Raises:
+        UserError: If ``iscrowd`` is none of `CROWD`, or if the ids of two images or
+            categories differ only in being number or text.
 
     Example:
         >>> content = {'images': [{'id': 7}], 'categories': [{'id': 1, 'name': 'cat'}]}
@@ -61,19 +78,18 @@ def make_regular(content: Any, notes: list[str] | None = None) -> Any:
         return content
     notes = [] if notes is None else notes
     annotations = _entries(content, 'annotations')
-    images = {str(one.get('id')): one.get('id') for one in _entries(content, 'images')}
+    images = _ids_of_one_kind(content, 'images', notes)
+    _ids_of_one_kind(content, 'categories', notes)
     _regular_categories(content, annotations, notes)
-    categories = {
-        str(one.get('id')): one.get('id') for one in _entries(content, 'categories')
-    }
+    categories = _ids(content, 'categories')
     changed: Counter[str] = Counter()
     for entry in annotations:
         if 'bbox' not in entry:
             continue
         completed = {
-            'image_id': _number_of_text(entry.get('image_id'), images),
-            'category_id': _number_of_text(entry.get('category_id'), categories),
-            'iscrowd': _crowd(entry.get('iscrowd')),
+            'image_id': _known_id(entry.get('image_id'), images),
+            'category_id': _known_id(entry.get('category_id'), categories),
+            'iscrowd': _crowd(entry),
             'area': _area(entry),
         }
         changed.update(
@@ -87,8 +103,8 @@ def make_regular(content: Any, notes: list[str] | None = None) -> Any:
 
 
 _STEPS = {
-    'image_id': 'with an image_id in text, taken for the number',
-    'category_id': 'with a category_id in text, taken for the number',
+    'image_id': 'with an image_id that is text for a number, or the reverse',
+    'category_id': 'with a category_id that is text for a number, or the reverse',
     'iscrowd': 'without an iscrowd of 0 or 1: taken for 0 unless it says otherwise',
     'area': 'without a usable area: that of the box is taken',
 }
@@ -108,54 +124,92 @@ def _regular_categories(
         return
     if any(one.get('id') is None or one.get('name') is None for one in categories):
         return
-    used = Counter(str(one.get('category_id')) for one in annotations)
+    used = Counter(str(one.get('category_id')).strip() for one in annotations)
     for one in categories:
         one['name'] = str(one['name'])
-    kept = [one for one in categories if not is_grouping(one, categories, used)]
     notes += [
-        f'category {one["name"]!r} only groups the others, and is left out'
-        for one in categories
-        if one not in kept
+        f'category {name!r} has no annotations and only groups others: it is left out '
+        'where classes are read from the file'
+        for name in grouping(
+            categories, {one['name'] for one in categories if used[str(one['id'])]}
+        )
     ]
-    names = Counter(one['name'] for one in kept)
+    names = Counter(one['name'] for one in categories)
     notes += [
         f'{number} categories are named {name!r}: they are taken for one'
         for name, number in names.items()
         if number > 1
     ]
     first: dict[str, dict] = {}
-    for one in sorted(kept, key=lambda one: not used[str(one['id'])]):
+    for one in sorted(categories, key=lambda one: not used[str(one['id'])]):
         first.setdefault(one['name'], one)
-    same = {str(one['id']): first[one['name']]['id'] for one in kept}
+    same = {str(one['id']): first[one['name']]['id'] for one in categories}
     for entry in annotations:
-        category = str(entry.get('category_id'))
+        category = str(entry.get('category_id')).strip()
         if category in same and str(same[category]) != category:
             entry['category_id'] = same[category]
-    content['categories'] = [one for one in kept if first[one['name']] is one]
+    content['categories'] = [one for one in categories if first[one['name']] is one]
 
 
-def is_grouping(
-    category: Mapping, categories: Iterable[Mapping], used: Mapping[str, int]
-) -> bool:
-    """Whether a category has no annotations and only groups all other categories."""
-    name = str(category.get('name'))
-    others = [one for one in categories if one is not category]
-    return (
-        bool(others)
-        and not used.get(str(category.get('id')))
-        and str(category.get('supercategory')) != name
-        and all(one.get('supercategory') == name for one in others)
-    )
+def grouping(categories: Sequence[Mapping], used: Container[str]) -> list[str]:
+    """Return the names of the categories that only group others.
+
+    They have no annotations, and another category names them as its supercategory, as
+    Roboflow writes of its root, with id 0, and taxonomies of each inner node.
+
+    Args:
+        categories (Sequence[Mapping]): The categories of a file.
+        used (Container[str]): The names of those that have annotations.
+    """
+    pairs = [
+        (str(one.get('name')), str(one.get('supercategory'))) for one in categories
+    ]
+    groups = {above for name, above in pairs if above != name}
+    own = {name for name, above in pairs if above == name}  # as COCO's person
+    names = dict.fromkeys(name for name, _ in pairs)
+    return [name for name in names if name in groups - own and name not in used]
 
 
-def _number_of_text(value: Any, known: Mapping[str, Any]) -> Any:
-    return known.get(value.strip(), value) if isinstance(value, str) else value
+def _ids(content: Mapping, key: str) -> dict[str, Any]:
+    """Return the ids of a table by their text."""
+    entries = _entries(content, key)
+    return {str(one.get('id')).strip(): one.get('id') for one in entries}
 
 
-def _crowd(value: Any) -> int:
-    if isinstance(value, str):
-        return int(value.strip().lower() not in NOT_CROWD)
-    return int(bool(value))
+def _ids_of_one_kind(content: Mapping, key: str, notes: list[str]) -> dict[str, Any]:
+    """Make ids texts where only some are, and return the ids by their text."""
+    entries = [one for one in _entries(content, key) if one.get('id') is not None]
+    if len({isinstance(one['id'], str) for one in entries}) > 1:
+        kinds: dict[str, Any] = {}
+        for one in entries:
+            text = str(one['id']).strip()
+            if kinds.setdefault(text, one['id']) != one['id']:
+                raise UserError(
+                    f'{key}: two have the id {text}, one as a number and one as text. '
+                    'Give one of them another id'
+                )
+        for one in entries:
+            one['id'] = str(one['id']).strip()
+        notes.append(
+            f'{key}: some ids are numbers and some are texts: all become texts'
+        )
+    return _ids(content, key)
+
+
+def _known_id(value: Any, known: Mapping[str, Any]) -> Any:
+    """Return the id that is meant, of the kind that the table has."""
+    return known.get(str(value).strip(), value)
+
+
+def _crowd(entry: Mapping) -> int:
+    value = entry.get('iscrowd')
+    crowd = CROWD.get(str(value).strip().lower())
+    if crowd is None:
+        raise UserError(
+            f'annotations: id {entry.get("id")}: iscrowd is {value!r}. Write 1 for a '
+            'crowd and 0 for a single object'
+        )
+    return crowd
 
 
 def _area(entry: dict) -> Any:

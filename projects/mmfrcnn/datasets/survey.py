@@ -135,7 +135,7 @@ def survey(dataset: Surveyed) -> Survey:
     classes = dataset.metainfo['classes']
     notes: list[str] = []
     if isinstance(dataset, CocoDataset):
-        categories, pictures = read_coco(dataset.ann_file, notes)
+        categories, pictures, _ = read_coco(dataset.ann_file, notes)
         min_side = 1.0  # mmdet passes over narrower boxes in this format
     else:
         min_side = 0.0

@@ -27,6 +27,7 @@ class Split:
     classes: list[str]
     pictures: list[Picture]
     notes: list[str] = field(default_factory=list)  # what reading completed
+    groups: list[str] = field(default_factory=list)  # classes that only group others
 
 
 def read_splits(
@@ -66,7 +67,10 @@ def read_splits(
         classes = sorted({name for split in splits for name in split.classes})
         same = all(split.classes == splits[0].classes for split in splits)
         splits = splits if same else [replace(s, classes=classes) for s in splits]
+    # A category that only groups others in each split is no class.
+    groups = set.intersection(*(set(split.groups) for split in splits))
     for split in splits:
+        split.classes = [name for name in split.classes if name not in groups]
         if split.classes != splits[0].classes:
             raise UserError(
                 f'{source}: {split.name} and {splits[0].name} have different classes: '
@@ -112,9 +116,9 @@ def _read_coco(source: Path, name: str, image_dir: Path | None) -> Split:
     )
     folder = image_dir or (source.parent if source.is_file() else source / name)
     notes: list[str] = []
-    classes, pictures = read_coco(file, notes)
+    classes, pictures, groups = read_coco(file, notes)
     with_files = [replace(p, image=folder / p.title) for p in pictures]
-    return Split(name, classes, with_files, notes)
+    return Split(name, classes, with_files, notes, groups)
 
 
 def _read_voc(source: Path, name: str, image_dir: Path | None) -> Split:
