@@ -370,3 +370,21 @@ def test_what_only_groups_in_every_split_is_no_class(tmp_path):
     path.write_text(path.read_text().replace('"category_id": 5', '"category_id": 0'))
     for split in read_splits(coco, 'coco', None):
         assert split.classes == ['all', *CLASSES]
+
+
+def test_sizes_are_compared_where_no_image_is_written(tmp_path):
+    coco = random_coco(tmp_path / 'coco', 0)
+    options = {'images': 'none', 'dry_run': True}
+    report = change(coco, tmp_path / 'voc', 'coco', 'voc', **options)
+    assert 'not compared' not in report
+    (coco / 'val/b c.png').unlink()
+    report = change(coco, tmp_path / 'voc', 'coco', 'voc', **options)
+    assert 'the sizes of 1 images were not compared with the files' in report
+    assert str(coco / 'val/b c.png') in report
+    Image.new('L', (3, 1000)).save(coco / 'val/a.jpg')
+    with pytest.raises(UserError, match=r'a\.jpg \(3x1000 pixels, annotated as'):
+        change(coco, tmp_path / 'voc', 'coco', 'voc', **options)
+    with pytest.raises(UserError) as caught:
+        change(coco, tmp_path / 'voc', 'coco', 'voc')
+    assert 'name their folder with --image-dir' in str(caught.value)
+    assert 'Annotate the images as they are now' in str(caught.value)

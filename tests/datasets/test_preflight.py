@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -231,15 +232,73 @@ def test_what_follows_the_end_of_a_jpeg_does_no_harm(make_coco, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['png', 'tif'])
-def test_16_bit_images_are_said_with_their_highest_value(make_coco, tmp_path, kind):
+def test_16_bit_images_are_named_with_their_highest_values(make_coco, tmp_path, kind):
     dataset = CocoDataset(**make_coco())
     assert '16 bits' not in check_dataset(dataset, 'train')
-    pixels = np.full((30, 40, 3), 4095, np.uint16)
-    cv2.imwrite(str(tmp_path / f'x.{kind}'), pixels)
-    (tmp_path / f'x.{kind}').rename(tmp_path / '1.jpg')
-    loaded = cv2.imread(str(tmp_path / '1.jpg')).max()
-    said = f'1 images, .* highest value is 4095 of 65535, which becomes {loaded} of 255'
-    assert re.search(said, check_dataset(dataset, 'train'))
+    named = []
+    for name, value in ((2, 200), (1, 4095)):  # the darker one first
+        pixels = np.full((30, 40, 3), value, np.uint16)
+        cv2.imwrite(str(tmp_path / f'x.{kind}'), pixels)
+        path = (tmp_path / f'x.{kind}').rename(tmp_path / f'{name}.jpg')
+        named.append(f'{path} ({value} becomes {cv2.imread(str(path)).max()})')
+    report = check_dataset(dataset, 'train')
+    assert '  16 bits  2 images, cut to 8 bits' in report
+    assert f': {"; ".join(named)}\n' in report
+
+
+@pytest.mark.parametrize('place', [0.2, 0.5, 0.9])
+def test_a_png_that_is_damaged_inside_is_named(make_coco, tmp_path, place):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+    dataset = CocoDataset(**make_coco())
+    Image.fromarray(noise).save(tmp_path / '1.jpg', 'PNG')
+    path = tmp_path / '1.jpg'
+    raw = path.read_bytes()
+    text = b'tEXtAuthor\0somebody'
+    text = struct.pack('>I', len(text) - 4) + text + struct.pack('>I', zlib.crc32(text))
+    whole = raw[:-12] + text + raw[-12:]  # before the last chunk, which is empty
+    path.write_bytes(whole)
+    report = check_dataset(dataset, 'train')
+    assert 'checked  1 PNG by checksums, 1 JPEG by header and end' in report
+    path.write_bytes(whole.replace(b'somebody', b'somebodx'))  # which no reader minds
+    assert cv2.imread(str(path)) is not None
+    check_dataset(dataset, 'train')
+    damaged = bytearray(whole)
+    damaged[int(place * len(whole))] ^= 0x10
+    path.write_bytes(damaged)
+    assert cv2.imread(str(path)) is None
+    assert '1.jpg (image id 1: it is damaged' in refusal(dataset)
+
+
+def test_each_kind_of_trouble_has_its_remedy(make_coco, tmp_path):
+    dataset = CocoDataset(**make_coco())
+    (tmp_path / '2.jpg').write_bytes((tmp_path / '2.jpg').read_bytes()[:-9])
+    message = refusal(dataset)
+    assert '1 of 2 images are broken' in message and 'Copy them anew' in message
+    assert 'data_root' not in message
+    Image.new('RGB', (41, 30)).save(tmp_path / '1.jpg')
+    message = refusal(dataset)
+    assert len(message.splitlines()) == 2 and 'Annotate the images as they' in message
+    (tmp_path / '2.jpg').unlink()
+    message = refusal(dataset)
+    assert 'are missing' in message and '2.jpg. Check data_root and data_pr' in message
+
+
+def test_what_no_part_of_mmdet_counts_is_not_said_to_be_counted(make_coco):
+    config = make_coco(
+        [(1, 5, 5, 9, 9), (1, 5, 5, 7, 7), (2, 3, 3, 0, 5), (9, 1, 1, 5, 5)]
+    )
+    path = Path(config['ann_file'])
+    path.write_text(path.read_text().replace('[5, 5, 7, 7]', '[5, 5, Infinity, 7]'))
+    report = check_dataset(CocoDataset(**config), 'val')
+    assert 'left out 1 no area (zero or negative width or height) (CocoMet' in report
+    assert 'left out 1 not a number: ' in report
+    assert 'left out 1 of a class that the config does not name: ' in report
+
+
+def nested(kind, place):
+    """A wrapper of a transform that resizes."""
+    resize = {'type': 'Resize', 'scale': (128, 96), 'keep_ratio': True}
+    return {'type': kind, **place(resize)}
 
 
 @pytest.mark.parametrize(
@@ -253,6 +312,22 @@ def test_16_bit_images_are_said_with_their_highest_value(make_coco, tmp_path, ki
             'ratio_range': (0.1, 2.0),
             'keep_ratio': True,
         },
+        nested('RandomChoice', lambda one: {'transforms': [[], [one]]}),
+        nested('RandomApply', lambda one: {'transforms': [one]}),
+        nested(
+            'TransformBroadcaster',
+            lambda one: {'transforms': [one], 'mapping': {'img': ['img', 'more']}},
+        ),
+        nested('mmdet.RandomOrder', lambda one: {'transforms': [one]}),
+        nested('mmdet.MultiBranch', lambda one: {'branch_field': ['a'], 'a': [one]}),
+        nested(
+            'RandomApply',
+            lambda one: {
+                'transforms': [
+                    nested('RandomChoice', lambda two: {'transforms': [[two]]})
+                ]
+            },
+        ),
     ],
 )
 def test_an_image_of_which_a_side_would_vanish_is_named(make_coco, tmp_path, resize):
@@ -269,3 +344,16 @@ def test_an_image_of_which_a_side_would_vanish_is_named(make_coco, tmp_path, res
     message = refusal(CocoDataset(**config))
     assert '1.jpg (image id 1: 4000x8 pixels, of which a side vanishes' in message
     assert '128x96' in message
+
+
+def test_what_is_resized_after_a_crop_is_of_another_shape(make_coco, tmp_path):
+    resize = {'type': 'Resize', 'scale': (128, 96), 'keep_ratio': True}
+    crop = {'type': 'mmdet.RandomCrop', 'crop_size': (8, 8)}
+    choice = {'type': 'RandomChoice', 'transforms': [[], [crop, resize]]}
+    config = make_coco(size=(4000, 8)) | {'pipeline': [choice]}
+    path = Path(config['ann_file'])
+    text = path.read_text().replace('"width": 40', '"width": 4000')
+    path.write_text(text.replace('"height": 30', '"height": 8'))
+    check_dataset(CocoDataset(**config), 'train')
+    config['pipeline'] = [choice, resize]
+    assert 'a side vanishes' in refusal(CocoDataset(**config))

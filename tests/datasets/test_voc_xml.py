@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 from mmdet.datasets import XMLDataset
+from mmengine.config import Config
 
-from mmfrcnn.datasets import VocXmlDataset
+from mmfrcnn.datasets import VocXmlDataset, explain_data_error
 from mmfrcnn.errors import UserError
 
 BLOOD_CELLS = {'classes': ('RBC', 'WBC', 'Platelets')}
@@ -118,6 +119,10 @@ def test_a_list_with_a_byte_order_mark_and_crlf_is_read(make_voc, tmp_path):
         ('ISO-8859-1', 'latin1', 'é'),
         ('UTF-8', 'utf-8-sig', '猫'),
         ('UTF-16', 'utf-16', '猫'),
+        ('UTF-16', 'utf-16-le', '猫'),
+        ('UTF-16', 'utf-16-be', '猫'),
+        ('utf-8', 'utf-16', '猫'),  # saved anew, declared as before
+        ('utf-16', 'utf-8', '猫'),  # as .NET writes a text that it made in memory
     ],
 )
 def test_names_are_read_in_the_encoding_declared(
@@ -140,3 +145,26 @@ def test_text_that_cannot_be_decoded_is_named(make_voc, tmp_path, declared):
     with pytest.raises(UserError) as caught:
         VocXmlDataset(**config)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('declared', 'codec'), [('gb2312', 'gbk'), ('utf-8', 'utf-16'), ('utf-16', 'utf-8')]
+)
+def test_what_only_mmdets_reader_does_not_read_is_named(
+    make_voc, tmp_path, declared, codec
+):
+    config = make_voc([('猫', 1, 1, 9, 9)], classes=('猫',))
+    path = tmp_path / 'Annotations' / 'a.xml'
+    run = Config({'train_dataloader': {'dataset': config | {'type': 'XMLDataset'}}})
+    explain_data_error(run)
+    text = path.read_text(encoding='utf-8')
+    text = f'<?xml version="1.0" encoding="{declared}"?>\n{text}'
+    path.write_bytes(text.encode(codec))
+    with pytest.raises((ValueError, SyntaxError)):  # SyntaxError: ParseError
+        XMLDataset(**config)
+    with pytest.raises(UserError) as caught:
+        explain_data_error(run)
+    message = f"{path}: mmdet's XMLDataset does not read this encoding"
+    assert message in str(caught.value)
+    run.train_dataloader.dataset.type = 'VocXmlDataset'
+    explain_data_error(run)

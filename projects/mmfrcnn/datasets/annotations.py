@@ -30,6 +30,10 @@ CATEGORIES_BYTES = 1 << 22
 XML_ENCODING = re.compile(
     rb'(\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]+)["\'][^>]*?\?>'
 )
+UTF16_STARTS = {
+    **{b'\xff\xfe': 'utf-16', b'\xfe\xff': 'utf-16'},
+    **{b'<\0': 'utf-16-le', b'\0<': 'utf-16-be'},
+}
 VOC_DEFAULTS = ('', '0', 'Unspecified')
 COCO_KEYS = ('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd')
 
@@ -134,14 +138,21 @@ def read_voc(path: str | Path) -> Picture:
 
 
 def _xml_content(content: bytes) -> bytes | str:
-    """Decode XML in a named encoding of one or two bytes, as GBK, unknown to Expat."""
+    """Decode XML that Expat does not: of two bytes a letter, or wrongly declared.
+
+    Expat knows no encoding like GBK, and believes a declaration that was not changed
+    when the text was saved in UTF-16, or in UTF-8 instead of it.
+    """
+    for start, name in UTF16_STARTS.items():
+        if content.startswith(start):
+            return content.decode(name)
     named = XML_ENCODING.match(content)
     if named is None:
         return content
     name = named[2].decode('ascii', 'replace').lower()
     name = 'gb18030' if name in ('gb2312', 'gbk') else name  # which has both in it
     if name.startswith(('utf', 'ucs', 'iso-10646')):
-        return content
+        name = 'utf-8'  # as the declaration is in single bytes
     return content[named.end() :].decode(name)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
 
 from mmdet.datasets import CocoDataset, XMLDataset
 from mmdet.registry import DATASETS, HOOKS
@@ -16,7 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmfrcnn.datasets.annotations import read_coco, read_names, read_voc
 from mmfrcnn.datasets.class_names import plain_configs
 from mmfrcnn.datasets.coco_metrics import check_metrics
-from mmfrcnn.datasets.oddities import first_of
+from mmfrcnn.datasets.intact import describe_faults
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.proposals import check_proposals
 from mmfrcnn.datasets.survey import Survey, Surveyed, survey
@@ -29,14 +31,14 @@ class PreflightHook(Hook):
 
     Works with mmdet's `CocoDataset` and `XMLDataset` and our `PictureDataset`,
     subclasses and wrappers of them; other data sets pass unseen. It reads the
-    annotations a second time, opens the header of every image, looks for the end of
-    JPEG and PNG, and decodes images of other kinds.
+    annotations a second time and looks at every image, see `intact`.
 
     Raises:
         UserError: If a class of the config is not in the annotation file, a training
-            set has no box, an image is missing or is not of the size annotated, stored
-            proposals are not of these images, or a neck does not fit its backbone's
-            channels.
+            set has no box, an image is missing, broken, not of the size annotated or
+            too narrow, stored proposals are not of these images, the evaluator's
+            file lacks images or classes of the data set, or a neck does not fit its
+            backbone's channels.
     """
 
     priority = 'VERY_HIGH'
@@ -77,22 +79,10 @@ def check_dataset(dataset: Surveyed, split: str) -> str:
             f'{key}: nothing to train on: {result.source} has no box of the classes '
             f'{_names(result.classes)}.\n{result.screen(split, "")}'
         )
-    for paths, trouble in (
-        (result.missing, 'images are missing'),
-        (result.unreadable, 'images are broken or not of the size annotated'),
-    ):
-        if paths:
-            raise UserError(
-                f'{key}: {len(paths)} of {result.num_used} {trouble}: '
-                f'{first_of(paths)}. {_advice(paths)}'
-            )
+    faults = describe_faults(result.faults, result.num_used)
+    if faults:
+        raise UserError(f'{key}: {faults}')
     return result.screen(split, _notes(dataset, split))
-
-
-def _advice(paths: list[str]) -> str:
-    if any('\\' in path for path in paths):
-        return 'Write / in place of \\ in the file names of the annotations'
-    return 'Check data_root and data_prefix'
 
 
 def _notes(dataset: Surveyed, split: str) -> str:
@@ -195,4 +185,18 @@ def _read_again(dataset: dict) -> None:
         inside = (dataset.get('data_prefix') or {}).get('sub_data_root', '')
         folder = os.path.join(root, inside, dataset.get('ann_subdir', 'Annotations'))
         for name in read_names(path):
-            read_voc(os.path.join(folder, f'{name}.xml'))
+            file = Path(folder, f'{name}.xml')
+            read_voc(file)
+            if not issubclass(kind, PictureDataset):
+                _check_encoding(file)
+
+
+def _check_encoding(path: Path) -> None:
+    """Refuse what `read_voc` has read and mmdet's reader, Expat alone, doesn't."""
+    try:
+        ElementTree.fromstring(path.read_bytes())
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise UserError(
+            f"{path}: mmdet's XMLDataset does not read this encoding ({error}). "
+            "Set type='VocXmlDataset', which does, or write the file in UTF-8"
+        ) from error

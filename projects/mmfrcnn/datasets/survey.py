@@ -13,12 +13,19 @@ from mmengine.dist import all_gather_object, get_dist_info
 from tqdm import tqdm
 
 from mmfrcnn.datasets.annotations import (
+    NOT_A_NUMBER,
     UNKNOWN_CLASS,
     Picture,
     read_coco,
     why_left_out,
 )
-from mmfrcnn.datasets.intact import has_16_bits, highest_values, why_unusable
+from mmfrcnn.datasets.intact import (
+    Fault,
+    find_fault,
+    has_16_bits,
+    highest_values,
+    way_to_check,
+)
 from mmfrcnn.datasets.oddities import first_of, oddities
 from mmfrcnn.datasets.pictures import PictureDataset
 from mmfrcnn.datasets.voc_xml import read_voc_folder
@@ -26,6 +33,11 @@ from mmfrcnn.datasets.yolo import POLYGON
 
 Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
 
+Deep: TypeAlias = tuple[int, int, str]
+"""The highest value of an image as loaded and as stored, and its path."""
+
+NOWHERE = (NOT_A_NUMBER, UNKNOWN_CLASS)
+"""Reasons for which a box is left out everywhere, in mmdet's own parts as well."""
 NUM_CLASSES = 20
 """Classes shown with their boxes, the most frequent first."""
 
@@ -45,9 +57,9 @@ class Survey:
     num_boxes: Counter[str] = field(default_factory=Counter)  # that the data set holds
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     unknown: Counter[str] = field(default_factory=Counter)
-    missing: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    deep: list[tuple[int, int]] = field(default_factory=list)  # of 16 bits
+    num_seen: Counter[str] = field(default_factory=Counter)  # images looked at
+    faults: list[Fault] = field(default_factory=list)
+    deep: list[Deep] = field(default_factory=list)  # images of 16 bits
     num_polygons: int = 0  # whose bounding box was taken
     notes: list[str] = field(default_factory=list)
 
@@ -102,17 +114,23 @@ class Survey:
         if self.num_polygons:
             lines.append(f'  outlines {self.num_polygons} {POLYGON}')
         if self.deep:
-            highest, loaded = max(self.deep)
+            named = [
+                f'{p} ({high} becomes {low})' for low, high, p in sorted(self.deep)
+            ]
             lines.append(
                 f'  16 bits  {len(self.deep)} images, cut to 8 bits when they are '
-                f'loaded: their highest value is {highest} of 65535, which becomes '
-                f'{loaded} of 255'
+                f'loaded, the darkest first, with their highest value of 65535 and '
+                f'what of 255 it becomes: {first_of(named)}'
             )
         for reason, titles in sorted(self.left_out.items()):
             if reason == UNKNOWN_CLASS:
                 titles = [f'{name} {n}' for name, n in self.unknown.most_common()]
             number = len(self.left_out[reason])
-            lines.append(f'  left out {number} {reason}{notes}: {first_of(titles)}')
+            where = '' if reason in NOWHERE else notes
+            lines.append(f'  left out {number} {reason}{where}: {first_of(titles)}')
+        if self.num_seen.total():
+            seen = ', '.join(f'{n} {kind}' for kind, n in self.num_seen.most_common())
+            lines.append(f'  checked  {seen}')
         held = self.num_boxes.total()
         if held < self.num_in_file:
             lines.append(
@@ -168,14 +186,13 @@ def _look_at_share(dataset: Surveyed) -> Survey:
 
 
 def _check_image(info: dict, result: Survey, pipeline: object) -> None:
-    """Note an image that is missing, unreadable or not of the size annotated."""
-    path = info['img_path']
-    try:
-        fault = why_unusable(path, info['width'], info['height'], pipeline)
-        if not fault and has_16_bits(path):
-            result.deep.append(highest_values(path))
-    except FileNotFoundError:
-        result.missing.append(path)
-        return
+    """Note an image that is missing, broken or not of the size annotated."""
+    path, title = info['img_path'], f'image id {info["img_id"]}'
+    fault = find_fault(path, info['width'], info['height'], pipeline, title)
     if fault:
-        result.unreadable.append(f'{path} (image id {info["img_id"]}: {fault})')
+        result.faults.append(fault)
+        return
+    result.num_seen[way_to_check(path)] += 1
+    if has_16_bits(path):
+        highest, loaded = highest_values(path)
+        result.deep.append((loaded, highest, path))

@@ -13,9 +13,16 @@ from tqdm import tqdm
 from mmfrcnn.datasets.annotations import NO_AREA, OUTSIDE, Picture, why_left_out
 from mmfrcnn.datasets.conversion.read import Split, read_splits
 from mmfrcnn.datasets.conversion.write import WRITERS, check_stems
-from mmfrcnn.datasets.intact import why_unusable
+from mmfrcnn.datasets.intact import MISSING, RESIZED, describe_faults, find_fault
 from mmfrcnn.datasets.oddities import first_of
 from mmfrcnn.errors import UserError
+
+REMEDIES = {
+    MISSING: "For COCO's, name their folder with --image-dir, or write none with "
+    '--images none',
+    RESIZED: 'Annotate the images as they are now; for those of COCO, does --image-dir '
+    'name the folder of those that were annotated?',
+}
 
 
 def convert(
@@ -60,8 +67,7 @@ def convert(
     )
     if target_format != 'coco':
         check_stems(found, by_split=target_format == 'yolo')
-    if images != 'none' or source_format != 'coco':
-        _check_images(found)
+    _check_images(found, needed=images != 'none' or source_format != 'coco')
     if not dry_run:
         _write_all(found, target, target_format, images)
     return '\n'.join(_report(split, target_format) for split in found)
@@ -97,26 +103,30 @@ def _file(picture: Picture) -> Path:
     return picture.image
 
 
-def _check_images(splits: Sequence[Split]) -> None:
-    files = [_file(picture) for split in splits for picture in split.pictures]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise UserError(
-            f'{len(missing)} of {len(files)} images are missing: {first_of(missing)}. '
-            "For COCO's, name their folder with --image-dir, or write none with "
-            '--images none'
-        )
+def _check_images(splits: Sequence[Split], needed: bool) -> None:
+    """Refuse images that are missing or not as annotated.
+
+    Where they are not needed, because none is written, the sizes of those that are
+    there are compared, and the rest is noted.
+    """
+    for split in splits:
+        absent = [one for one in split.pictures if not _file(one).is_file()]
+        if absent and not needed:
+            split.notes.append(
+                f'the sizes of {len(absent)} images were not compared with the files, '
+                f'which are not there: {first_of([str(_file(p)) for p in absent])}'
+            )
     faults = [
-        f'{_file(picture)} ({fault})'
+        fault
         for split in splits
         for picture in tqdm(split.pictures, 'looking at images', delay=2)
-        if (fault := why_unusable(_file(picture), picture.width, picture.height))
+        if (fault := find_fault(_file(picture), picture.width, picture.height))
+        and (needed or fault[0] != MISSING)
     ]
-    if faults:
-        raise UserError(
-            f'{len(faults)} of {len(files)} images are broken or not of the size '
-            f'annotated: {first_of(faults)}'
-        )
+    total = sum(len(split.pictures) for split in splits)
+    trouble = describe_faults(faults, total, REMEDIES)
+    if trouble:
+        raise UserError(trouble)
 
 
 def _report(split: Split, kind: str) -> str:
