@@ -21,6 +21,7 @@ class PictureDataset(BaseDetDataset):
 
     Attributes:
         left_out (list[tuple[Object, str]]): The boxes left out, and why.
+        notes (list[str]): What `read` found that is worth a line in the report.
         lists_classes (bool): Whether the annotations list all classes, and not only
             those that occur.
     """
@@ -29,6 +30,7 @@ class PictureDataset(BaseDetDataset):
 
     def __init__(self, **kwargs) -> None:
         self.left_out: list[tuple[Object, str]] = []
+        self.notes: list[str] = []
         super().__init__(**kwargs)
 
     def read(self) -> tuple[list[str], list[Picture]]:

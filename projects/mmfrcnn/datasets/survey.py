@@ -159,6 +159,7 @@ def survey(dataset: Surveyed) -> Survey:
         min_side = 0.0
         if isinstance(dataset, PictureDataset):
             categories, pictures = dataset.read()
+            notes += dataset.notes
         else:
             folders = Path(dataset.sub_data_root), dataset.ann_file, dataset.ann_subdir
             categories, pictures = read_voc_folder(*folders)

@@ -7,12 +7,14 @@
     data.yaml              names: [cat, dog], or {0: cat, 1: dog}; or, instead,
     classes.txt            one name a line
 
-An image without a label file has no objects. Of a polygon, CLASS X1 Y1 X2 Y2 X3 Y3 ...,
+Which images a split has is in `yolo_sources`. One without a label file has no objects.
+Of a polygon, CLASS X1 Y1 X2 Y2 X3 Y3 ...,
 the bounding box is taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,17 @@ from mmdet.registry import DATASETS
 from tqdm import tqdm
 
 from mmfrcnn.datasets.annotations import Box, Object, Picture
-from mmfrcnn.datasets.images import find_images, known_size
+from mmfrcnn.datasets.images import known_size
 from mmfrcnn.datasets.pictures import PictureDataset
-from mmfrcnn.errors import UserError
+from mmfrcnn.datasets.yolo_sources import (
+    NAMES_FILES,
+    Labelled,
+    labelled_images,
+    labels_folder,
+    named_sources,
+)
+from mmfrcnn.errors import UserError, did_you_mean
 
-NAMES_FILES = ('data.yaml', 'data.yml', 'classes.txt')
 POLYGON = 'polygon (its bounding box was taken)'
 PIXEL_DIGITS = Decimal('1e-12')
 """Corners are rounded to this part of a pixel: it undoes the division by the size."""
@@ -37,39 +45,62 @@ class YoloDataset(PictureDataset):
     """Images and label files in YOLO's format.
 
     Args:
+        split (str | None): The split of ``data.yaml`` that this is, in place of
+            ``data_prefix``: ``train=...`` there may be a folder of images, a list of
+            images or several of these, see `yolo_sources`.
         kwargs: `PictureDataset`'s arguments. ``data_prefix=dict(img=...)`` is the
-            folder of images (``images/train``), ``labels`` in it that of the labels,
-            by default the same path with ``labels`` for the last ``images``;
-            ``ann_file`` is the file of class names, by default ``data.yaml`` or
-            ``classes.txt`` in ``data_root`` or with the labels.
+            folder of images (``images/train``) or a list of them (``train.txt``),
+            ``labels`` in it the folder of the labels, by default the same path with
+            ``labels`` for the last ``images``; ``ann_file`` is the file of class
+            names, by default ``data.yaml`` or ``classes.txt`` in ``data_root`` or with
+            the labels.
     """
 
     lists_classes = True
 
+    def __init__(self, *, split: str | None = None, **kwargs) -> None:
+        if split is not None and kwargs.get('data_prefix'):
+            raise UserError(
+                f'YoloDataset: split={split!r} and data_prefix both say which images '
+                'these are: leave one out'
+            )
+        self.split = split
+        super().__init__(**kwargs)
+
     def read(self) -> tuple[list[str], list[Picture]]:
         """Read the class names, and the label file of every image."""
+        self.notes = []
+        root = Path(self.data_root or '.')
+        if self.split is not None:
+            names = Path(self.ann_file) if self.ann_file else find_names(root, root)
+            sources = _sources_of(names, self.split)
+            return read_yolo(labelled_images(sources, None, root, self.notes), names)
         images = Path(self.data_prefix.get('img') or self.data_root)
-        labels = Path(self.data_prefix.get('labels') or labels_folder(images))
+        labels = self.data_prefix.get('labels')
+        is_list = images.suffix == '.txt'
+        if is_list and labels:
+            raise UserError(
+                f'{images}: a list of images says where their labels are: in "labels" '
+                'for "images", or beside. Leave labels out of data_prefix'
+            )
+        folder = None if is_list else Path(labels or labels_folder(images))
+        found = labelled_images([images], folder, root, self.notes)
         names = Path(self.ann_file) if self.ann_file else None
-        names = names or find_names(Path(self.data_root or '.'), labels)
-        return read_yolo(images, labels, names)
+        names = names or find_names(root, folder or found[0].label.parent)
+        return read_yolo(found, names)
 
 
-def labels_folder(images: Path) -> Path:
-    """Return the folder of labels that belongs to a folder of images.
-
-    Example:
-        >>> labels_folder(Path('pets/images/train')).as_posix()
-        'pets/labels/train'
-    """
-    parts = list(images.parts)
-    if 'images' not in parts:
-        raise UserError(
-            f'{images}: no folder "images" in this path, so its labels are not known. '
-            'Set data_prefix=dict(img=..., labels=...)'
-        )
-    parts[len(parts) - 1 - parts[::-1].index('images')] = 'labels'
-    return Path(*parts)
+def _sources_of(file: Path, split: str) -> list[Path]:
+    if not file.is_file():
+        raise UserError(f'{file}: no such file of splits and class names')
+    found, absent = named_sources(file) if file.suffix != '.txt' else ({}, {})
+    if split in absent:
+        raise UserError(f'{file}: {split}: {absent[split]}: no such folder or list')
+    if split not in found:
+        near = did_you_mean(split, found)
+        there = ', '.join(found) or 'none'
+        raise UserError(f'{file}: it names no split {split!r}.{near} It has {there}')
+    return found[split]
 
 
 def find_names(root: Path, labels: Path) -> Path:
@@ -135,93 +166,34 @@ def _listed(names: Any, path: Path) -> list[str]:
     return [str(name) for name in names]
 
 
-def image_folders(root: Path) -> dict[str, Path]:
-    """Return the folders of images by split, where they are ``train/images`` and so on.
-
-    They are those that ``data.yaml`` names, wherever it stood when it was written
-    (Roboflow's says ``../train/images`` of the folder beside it), or else those that
-    are there.
-
-    Raises:
-        UserError: If ``data.yaml`` is broken.
-    """
-    found = {}
-    for file in (root / name for name in NAMES_FILES[:2] if (root / name).is_file()):
-        try:
-            content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f'{file}: broken YAML ({error})') from error
-        content = content if isinstance(content, dict) else {}
-        for split in ('train', 'val', 'test'):
-            folder = _named_folder(root, content.get('path'), content.get(split))
-            if folder:
-                found.setdefault(split, folder)
-    return found or {
-        folder.parent.name: folder
-        for folder in sorted(root.glob('*/images'))
-        if folder.is_dir()
-    }
-
-
-def _named_folder(root: Path, path: object, written: object) -> Path | None:
-    """Return the folder that a YAML file in ``root`` means, with its ``path``."""
-    if not isinstance(written, str) or not written.strip():
-        return None
-    below = Path(*(part for part in Path(written).parts if part not in ('..', '.')))
-    folders = root / below, root / str(path or '') / written, root / written
-    return next((one for one in folders if one.is_dir() and one != root), None)
-
-
 def read_yolo(
-    images: Path, labels: Path, names_file: Path
+    images: Sequence[Labelled], names_file: Path
 ) -> tuple[list[str], list[Picture]]:
-    """Read the labels of all images of a folder.
+    """Read the labels of images.
 
     Returns:
-        tuple[list[str], list[Picture]]: The class names and the images, whose titles
-        are their paths below the folder.
+        tuple[list[str], list[Picture]]: The class names and the images.
 
     Raises:
-        UserError: If a file is missing or broken, a label file has no image, or one
-            label file would belong to two images.
+        UserError: If a file is missing or broken.
     """
     names = read_class_names(names_file)
-    paths = find_images(images)
-    label_files = {}
-    for path in paths:
-        label_file = (labels / path.relative_to(images)).with_suffix('.txt')
-        if label_file in label_files:
-            first = label_files[label_file]
-            raise UserError(f'{label_file} would belong to {first} and to {path}')
-        label_files[label_file] = path
-    for orphan in sorted(labels.rglob('*.txt')):
-        if orphan not in label_files and _holds_labels(orphan):
-            raise UserError(f'{orphan}: there is no image of this name in {images}')
-    progress = tqdm(label_files.items(), f'reading {labels}', delay=3, unit='image')
-    return names, [_picture(path, file, images, names) for file, path in progress]
+    progress = tqdm(images, 'reading labels', delay=3, unit='image')
+    return names, [_picture(one, names) for one in progress]
 
 
-def _holds_labels(path: Path) -> bool:
-    """Whether a text file holds labels, and not class names or notes."""
-    if path.name in NAMES_FILES:
-        return False
-    lines = path.read_text(encoding='utf-8-sig', errors='replace').splitlines()
-    fields = [line.split() for line in lines if line.strip()]
-    return not fields or any(f[0].isdecimal() and len(f) >= 5 for f in fields)
-
-
-def _picture(path: Path, label_file: Path, root: Path, names: list[str]) -> Picture:
-    width, height = known_size(path, str(label_file))
-    picture = Picture(path.relative_to(root).as_posix(), width, height, image=path)
+def _picture(one: Labelled, names: list[str]) -> Picture:
+    width, height = known_size(one.image, str(one.label))
+    picture = Picture(one.title, width, height, image=one.image)
     try:
-        lines = label_file.read_text(encoding='utf-8-sig').splitlines()
+        lines = one.label.read_text(encoding='utf-8-sig').splitlines()
     except FileNotFoundError:
         return picture
     except UnicodeDecodeError as error:
-        raise UserError(f'{label_file}: not text ({error})') from error
+        raise UserError(f'{one.label}: not text ({error})') from error
     for number, line in enumerate(lines, 1):
         if line.strip():
-            where = f'{label_file}, line {number}'
+            where = f'{one.label}, line {number}'
             name, relative = _parse(line, where, names)
             title = f'{picture.title}: line {number}, {name} ({line.strip()[:60]})'
             is_polygon = len(relative) > 4

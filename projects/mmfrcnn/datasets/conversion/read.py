@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from mmfrcnn.datasets.annotations import Picture, read_coco
 from mmfrcnn.datasets.images import SUFFIXES
 from mmfrcnn.datasets.voc_xml import read_voc_folder
-from mmfrcnn.datasets.yolo import find_names, image_folders, labels_folder, read_yolo
+from mmfrcnn.datasets.yolo import find_names, read_yolo
+from mmfrcnn.datasets.yolo_sources import labelled_images, split_sources
 from mmfrcnn.errors import UserError, did_you_mean
 
 INSTANCES = 'instances_'
@@ -98,13 +99,7 @@ def _voc_splits(source: Path) -> list[str]:
 
 
 def _yolo_splits(source: Path) -> list[str]:
-    folder = source / 'images'
-    if not folder.is_dir():
-        return list(image_folders(source))
-    inside = sorted(path for path in folder.iterdir())
-    if any(path.suffix.lower() in SUFFIXES for path in inside):
-        return ['']  # images lie there without a split
-    return [path.name for path in inside if path.is_dir()]
+    return list(split_sources(source)[0])
 
 
 # -- Reading one
@@ -130,13 +125,14 @@ def _read_voc(source: Path, name: str, image_dir: Path | None) -> Split:
 
 
 def _read_yolo(source: Path, name: str, image_dir: Path | None) -> Split:
-    if (source / 'images').is_dir():
-        images, labels = source / 'images' / name, source / 'labels' / name
-    else:
-        images = image_folders(source)[name]
-        labels = labels_folder(images)
-    classes, pictures = read_yolo(images, labels, find_names(source, labels))
-    return Split(name or 'train', classes, pictures)
+    there, absent = split_sources(source)
+    notes = [
+        f'data.yaml names {split}: {written}, which is not there: left out'
+        for split, written in absent.items()
+    ]
+    found = labelled_images(there[name], None, source, notes)
+    names_file = find_names(source, found[0].label.parent)
+    return Split(name, *read_yolo(found, names_file), notes)
 
 
 # -- Refusing
