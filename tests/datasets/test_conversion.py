@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -262,6 +264,51 @@ def test_a_run_that_stops_leaves_nothing_that_looks_complete(tmp_path, monkeypat
     assert len(copied) == 3
     assert all('voc.unfinished-' in str(path) for path in copied)
     assert [entry.name for entry in tmp_path.iterdir()] == ['coco']
+
+
+def tree(folder: Path) -> dict:
+    return {
+        str(path.relative_to(folder)): path.is_file() and path.read_bytes()
+        for path in sorted(folder.rglob('*'))
+    }
+
+
+def test_nothing_that_is_there_is_changed(tmp_path):
+    """A rerun, a foreign folder, a file, a link and what a killed run left."""
+    coco = random_coco(tmp_path / 'coco', 0)
+    change(coco, tmp_path / 'voc', 'coco', 'voc')
+    for name in ('foreign', 'empty', f'stopped.unfinished-{os.getpid()}'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'foreign/mine.txt').write_text('x')
+    (tmp_path / f'stopped.unfinished-{os.getpid()}/half.txt').write_text('x')
+    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
+    before = tree(tmp_path)
+    for name in ('voc', 'foreign', 'file', 'stopped', 'link', 'file/inside'):
+        with pytest.raises(UserError) as caught:
+            change(coco, tmp_path / name, 'coco', 'voc')
+        assert str(tmp_path / name) in str(caught.value)
+        assert tree(tmp_path) == before
+    change(coco, tmp_path / 'empty', 'coco', 'voc')
+    assert tree(tmp_path / 'empty') == tree(tmp_path / 'voc')
+
+
+def test_a_killed_run_does_not_hinder_the_next(tmp_path):
+    coco = random_coco(tmp_path / 'coco', 0)
+    code = (
+        'import os, shutil, signal, sys\n'
+        'from mmfrcnn.datasets.conversion import convert\n'
+        'shutil.copyfile = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n'
+        "convert(*sys.argv[1:], source_format='coco', target_format='voc')"
+    )
+    paths = [str(coco), str(tmp_path / 'voc')]
+    killed = subprocess.run([sys.executable, '-c', code, *paths], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    left = [path.name for path in tmp_path.iterdir() if path != coco]
+    assert len(left) == 1 and left[0].startswith('voc.unfinished-')
+    change(coco, tmp_path / 'voc', 'coco', 'voc')
+    assert content(tmp_path / 'voc', 'voc') == content(coco, 'coco')
+    assert (tmp_path / left[0]).is_dir()
 
 
 def test_real_blood_cells_there_and_back(real_data, tmp_path):

@@ -88,6 +88,13 @@ def _write_all(splits: Sequence[Split], target: Path, kind: str, images: str) ->
 
     try:
         unfinished.mkdir(parents=True)
+    except FileExistsError as error:  # in containers, process ids come again
+        raise UserError(
+            f'{unfinished} is there, perhaps of a run that was killed: remove it'
+        ) from error
+    except OSError as error:
+        raise UserError(f'cannot write {target}: {error}') from error
+    try:
         with progress:
             for split in splits:
                 WRITERS[kind](split, unfinished, place)
