@@ -193,8 +193,9 @@ def test_what_is_regular_is_left_as_it_is():
     assert notes == []
 
 
-def test_a_byte_order_mark_is_read(tmp_path):
-    path = write(tmp_path, table(), encoding='utf-8-sig')
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le'])
+def test_any_utf_is_read(tmp_path, encoding):
+    path = write(tmp_path, table(), encoding=encoding)
     assert read_coco_names(path)[0] == ['cat', 'dog']
     assert len(dataset_of(path)) == len(read_coco(path)[1]) == 2
 
@@ -356,3 +357,34 @@ def test_corners_are_recognised(tmp_path):
 
 def test_an_ordinary_file_has_no_notes(tmp_path):
     assert 'note' not in check_dataset(dataset_of(write(tmp_path, table())), 'train')
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'image_id': [1]}, 'id 1: image_id is [1], neither number nor text'),
+        ({'category_id': {'id': 1}}, "category_id is {'id': 1}, neither number nor"),
+        ({'bbox': []}, 'bbox is [], not four numbers'),
+        ({'bbox': [[1, 2], [3, 4]]}, 'bbox is [[1, 2], [3, 4]], not four numbers'),
+        ({'bbox': None}, "id 1: an entry has no 'bbox'"),
+    ],
+)
+def test_a_key_of_another_shape_is_refused(tmp_path, change, message):
+    content = table()
+    content['annotations'][0].update(change)
+    path = write(tmp_path, content)
+    with pytest.raises(UserError) as caught:
+        read_coco(path)
+    assert f'{path}: annotations: ' in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_names_that_are_written_as_in_an_url_are_said(tmp_path):
+    content = table()
+    content['images'][0]['file_name'] = 'a b.png'
+    path = write(tmp_path, content)
+    path.write_text(path.read_text().replace('a b.png', 'a%20b.png'))
+    with pytest.raises(
+        UserError, match=r'a%20b\.png\. Their names are written as in an'
+    ):
+        check_dataset(dataset_of(path), 'train')

@@ -61,6 +61,12 @@ def test_equals_mmdets_reader_on_real_data_but_for_two_boxes(real_data):
     [
         ('</annotation>', '', 'broken XML'),
         ('<width>40</width>', '', 'the image has no <size/width>'),
+        ('<width>40</width>', '<width>0</width>', '<size/width> is 0, and not the num'),
+        (
+            '<height>30</height>',
+            '<height>nan</height>',
+            '<size/height> is nan, and not',
+        ),
         ('<xmin>1</xmin>', '', 'object 1 has no <bndbox/xmin>'),
         ('<xmin>1</xmin>', '<xmin>a</xmin>', "<bndbox/xmin> is 'a', no number"),
         ('<name>Cat</name>', '', 'object 1 has no <name>'),

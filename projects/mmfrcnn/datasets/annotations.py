@@ -23,6 +23,10 @@ NO_AREA = 'no area (zero or negative width or height)'
 OUTSIDE = 'outside the image'
 TINY = 'narrower than one pixel'
 UNKNOWN_CLASS = 'of a class that the config does not name'
+NO_SIDE = (
+    'and not the number of its pixels. Some tools write 0 or -1 for images that they '
+    'did not open: write the true sizes'
+)
 MARKED_IGNORE = 'marked "ignore"'
 
 CATEGORIES_BYTES = 1 << 22
@@ -127,11 +131,8 @@ def read_voc(path: str | Path) -> Picture:
         raise UserError(f'{path}: broken XML ({error}). Is it cut off?') from error
     except (LookupError, ValueError) as error:
         raise UserError(f'{path}: its text cannot be decoded ({error})') from error
-    width, height = (
-        _xml_number(root, f'size/{key}', path, 'the image')
-        for key in ('width', 'height')
-    )
-    picture = Picture(path.stem, int(width), int(height))
+    width, height = (_xml_side(root, key, path) for key in ('width', 'height'))
+    picture = Picture(path.stem, width, height)
     for index, node in enumerate(root.findall('object'), 1):
         picture.objects.append(_voc_object(node, f'object {index}', path))
     return picture
@@ -154,6 +155,13 @@ def _xml_content(content: bytes) -> bytes | str:
     if name.startswith(('utf', 'ucs', 'iso-10646')):
         name = 'utf-8'  # as the declaration is in single bytes
     return content[named.end() :].decode(name)
+
+
+def _xml_side(root: ElementTree.Element, key: str, path: Path) -> int:
+    side = _xml_number(root, f'size/{key}', path, 'the image')
+    if math.isfinite(side) and side >= 1:
+        return int(side)
+    raise UserError(f'{path}: <size/{key}> is {side:g}, {NO_SIDE}')
 
 
 def _voc_object(node: ElementTree.Element, what: str, path: Path) -> Object:
@@ -215,14 +223,14 @@ def read_coco(
         raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
     tables = [_table(content, key, path) for key in ('categories', 'images')]
     names = {
-        _value(entry, 'id', path, 'categories'): str(
+        _id(entry, 'id', path, 'categories'): str(
             _value(entry, 'name', path, 'categories')
         )
         for entry in tables[0]
     }
-    pictures: dict[int, Picture] = {}
+    pictures: dict[int | float | str, Picture] = {}
     for entry in tables[1]:
-        number = _value(entry, 'id', path, 'images')
+        number = _id(entry, 'id', path, 'images')
         if number in pictures:
             raise UserError(f'{path}: two images have the id {number}')
         what = f'images: id {number}'
@@ -241,9 +249,7 @@ def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
     if isinstance(side, int | float) and math.isfinite(side) and side >= 1:
         return int(side)
     raise UserError(
-        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, and not the '
-        'number of its pixels. Some tools write -1 for images that they did not open: '
-        'write the true sizes'
+        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, {NO_SIDE}'
     )
 
 
@@ -290,12 +296,12 @@ def _read_coco_objects(
 ) -> None:
     seen = set()
     for entry in entries:
-        number = _value(entry, 'id', path, 'annotations')
+        number = _id(entry, 'id', path, 'annotations')
         what = f'annotations: id {number}'
         if number in seen:
             raise UserError(f'{path}: two annotations have the id {number}')
         seen.add(number)
-        image = _value(entry, 'image_id', path, what)
+        image = _id(entry, 'image_id', path, what)
         if image not in pictures:
             raise UserError(f'{path}: {what}: there is no image with the id {image!r}')
         bbox = _value(entry, 'bbox', path, what)
@@ -306,7 +312,7 @@ def _read_coco_objects(
         except (TypeError, ValueError) as error:
             reason = 'not four numbers (x, y, width, height)'
             raise UserError(f'{path}: {what}: bbox is {bbox}, {reason}') from error
-        category = _value(entry, 'category_id', path, what)
+        category = _id(entry, 'category_id', path, what)
         name = names.get(category, f'category id {category}')
         picture = pictures[image]
         picture.objects.append(
@@ -357,3 +363,10 @@ def _value(entry: Mapping, key: str, path: str | Path, what: str):
     if not isinstance(entry, Mapping) or entry.get(key) is None:
         raise UserError(f'{path}: {what}: an entry has no {key!r}')
     return entry[key]
+
+
+def _id(entry: Mapping, key: str, path: str | Path, what: str) -> int | float | str:
+    value = _value(entry, key, path, what)
+    if isinstance(value, int | float | str):
+        return value
+    raise UserError(f'{path}: {what}: {key} is {value!r}, neither number nor text')

@@ -32,7 +32,7 @@ LARGEST_ID = 2**53
 
 
 def load_coco(path: str | Path, notes: list[str] | None = None) -> Any:
-    """Read a COCO file, with or without a byte order mark, and make it regular.
+    """Read a COCO file in any UTF, and make it regular.
 
     Args:
         path (str | Path): The file.
@@ -40,11 +40,10 @@ def load_coco(path: str | Path, notes: list[str] | None = None) -> Any:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no JSON in UTF-8.
+        ValueError: If it is no JSON.
         UserError: If what it says can be taken in two ways, by name.
     """
-    with open(path, encoding='utf-8-sig') as file:
-        content = json.load(file)
+    content = json.loads(Path(path).read_bytes())
     try:
         return make_regular(content, notes)
     except UserError as error:

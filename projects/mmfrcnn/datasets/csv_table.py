@@ -8,7 +8,8 @@
     b.jpg,,,,,
 
 Corners are in pixels from the image's upper left corner; a row with empty fields is an
-image without objects. Further columns are passed over.
+image without objects. Further columns are passed over. Semicolons or tabs may stand for
+the commas.
 """
 
 from __future__ import annotations
@@ -77,7 +78,12 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Read (line number, row) of a table whose first line names the columns."""
     try:
         with open(path, encoding='utf-8-sig', newline='') as file:
-            reader = csv.DictReader(file, strict=True)
+            header = file.readline()
+            file.seek(0)
+            # Where a comma is the decimal sign, Excel writes semicolons.
+            marks = [mark for mark in ';\t' if mark in header and ',' not in header]
+            reader = csv.DictReader(file, strict=True, delimiter=(marks or [','])[0])
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             absent = [key for key in COLUMNS if key not in (reader.fieldnames or ())]
             if absent:
                 raise UserError(
@@ -87,7 +93,9 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not text in UTF-8 ({error})') from error
+    except csv.Error as error:
         raise UserError(f'{path}: broken CSV ({error})') from error
     for number, row in rows:
         if None in row or None in row.values():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import mmcv
@@ -60,6 +61,8 @@ def describe_faults(
         named = [text for other, text in faults if other == kind]
         if kind == MISSING and any('\\' in text for text in named):
             remedy = 'Write / in place of \\ in the file names of the annotations'
+        elif kind == MISSING and any(Path(unquote(text)).is_file() for text in named):
+            remedy = 'Their names are written as in an URL: write a space for %20'
         if named:
             what = f'{len(named)} of {total} images are {kind}'
             lines.append(f'{what}: {first_of(named)}. {remedy}')

@@ -9,8 +9,8 @@ from mmfrcnn.datasets.annotations import Picture
 
 NUM_NAMED = 5
 """Names shown of each kind of trouble; the rest is counted."""
-CORNER_SHARE = 0.3
-"""Boxes beyond their image, of all, from which on corners are the likely cause."""
+BEYOND_SHARE = 0.3
+"""Boxes beyond their image, of all, from which on they are likely misread."""
 BEYOND = 1.0
 """Pixels beyond the image that rounding explains."""
 
@@ -21,17 +21,20 @@ def first_of(names: Sequence[str]) -> str:
     return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
 
 
-def oddities(categories: Sequence[str], pictures: Sequence[Picture]) -> Iterator[str]:
+def oddities(
+    categories: Sequence[str], pictures: Sequence[Picture], question: str
+) -> Iterator[str]:
     """Yield one line for each kind of oddity that a split's annotations have.
 
     Args:
         categories (Sequence[str]): The names that the annotation file knows.
         pictures (Sequence[Picture]): Its images.
+        question (str): Asked where many boxes reach beyond their image.
     """
     yield from _alike(categories)
     yield from _listed_twice(pictures)
     yield from _boxes_twice(pictures)
-    yield from _corners(pictures)
+    yield from _beyond(pictures, question)
 
 
 def _alike(categories: Sequence[str]) -> Iterator[str]:
@@ -75,8 +78,8 @@ def _boxes_twice(pictures: Sequence[Picture]) -> Iterator[str]:
         yield f'{len(titles)} boxes are there twice: {first_of(titles)}'
 
 
-def _corners(pictures: Sequence[Picture]) -> Iterator[str]:
-    """Boxes that would fit if their last two numbers were corners and not sizes."""
+def _beyond(pictures: Sequence[Picture], question: str) -> Iterator[str]:
+    """Boxes of another form or unit than the format's reach beyond their images."""
     boxes = sum(len(picture.objects) for picture in pictures)
     beyond = [
         found.title
@@ -85,9 +88,8 @@ def _corners(pictures: Sequence[Picture]) -> Iterator[str]:
         if found.box[2] > picture.width + BEYOND
         or found.box[3] > picture.height + BEYOND
     ]
-    if len(beyond) > CORNER_SHARE * boxes:
+    if len(beyond) > BEYOND_SHARE * boxes:
         yield (
             f'{len(beyond)} of {boxes} boxes reach beyond their image: '
-            f'{first_of(beyond)}. Does bbox hold corners (x1, y1, x2, y2)? COCO wants '
-            '(x, y, width, height)'
+            f'{first_of(beyond)}. {question}'
         )

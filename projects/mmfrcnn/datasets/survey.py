@@ -38,6 +38,10 @@ Deep: TypeAlias = tuple[int, int, str]
 
 NOWHERE = (NOT_A_NUMBER, UNKNOWN_CLASS)
 """Reasons for which a box is left out everywhere, in mmdet's own parts as well."""
+BEYOND_COCO = (
+    'Does bbox hold corners (x1, y1, x2, y2)? COCO wants (x, y, width, height)'
+)
+BEYOND_CORNERS = 'Are they corners (xmin, ymin, xmax, ymax) in pixels of these images?'
 NUM_CLASSES = 20
 """Classes shown with their boxes, the most frequent first."""
 
@@ -164,7 +168,9 @@ def survey(dataset: Surveyed) -> Survey:
             folders = Path(dataset.sub_data_root), dataset.ann_file, dataset.ann_subdir
             categories, pictures = read_voc_folder(*folders)
     source = dataset.ann_file or dataset.data_prefix.get('img') or dataset.data_root
-    notes += oddities(categories, pictures)
+    question = BEYOND_COCO if isinstance(dataset, CocoDataset) else BEYOND_CORNERS
+    question = getattr(dataset, 'beyond', question)
+    notes += oddities(categories, pictures, question)
     result = Survey(source, classes, categories, num_used=len(dataset), notes=notes)
     for picture in pictures:
         result.count(picture, min_side)

@@ -14,6 +14,7 @@ the bounding box is taken.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -36,6 +37,9 @@ from mmfrcnn.datasets.yolo_sources import (
 from mmfrcnn.errors import UserError, did_you_mean
 
 POLYGON = 'polygon (its bounding box was taken)'
+CLASS_NUMBER = re.compile(r'(\d{1,9})(\.0+)?')
+DIGITS = 9
+"""Of the largest coordinate read; numbers can be written that no float can hold."""
 PIXEL_DIGITS = Decimal('1e-12')
 """Corners are rounded to this part of a pixel: it undoes the division by the size."""
 
@@ -57,6 +61,7 @@ class YoloDataset(PictureDataset):
     """
 
     lists_classes = True
+    beyond = 'Are they in pixels? YOLO wants parts of the width and height, 0 to 1'
 
     def __init__(self, *, split: str | None = None, **kwargs) -> None:
         if split is not None and kwargs.get('data_prefix'):
@@ -125,14 +130,21 @@ def read_class_names(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding='utf-8-sig')
         if path.suffix in ('.yaml', '.yml'):
-            names = _listed((yaml.safe_load(text) or {})['names'], path)
+            content = yaml.safe_load(text) or {}
+            names = _listed(content['names'], path)
+            if content.get('kpt_shape'):
+                raise UserError(
+                    f'{path}: kpt_shape: labels with keypoints are not read, as they '
+                    'cannot be told from polygons. Keep the first five values of each '
+                    'line, and take kpt_shape out'
+                )
         else:
             names = [line.strip() for line in text.rstrip().splitlines()]
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file of class names') from error
     except UnicodeDecodeError as error:
         raise UserError(f'{path}: not text in UTF-8 ({error})') from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         message = f'{path}: no "names", a list or 0: ..., 1: ... ({error})'
         raise UserError(message) from error
     if not names or '' in names:
@@ -216,14 +228,17 @@ def _parse(line: str, where: str, names: list[str]) -> tuple[str, list[Decimal]]
         )
     try:
         values = [Decimal(field) for field in fields[1:]]
+        if any(value.is_finite() and value.adjusted() > DIGITS for value in values):
+            raise InvalidOperation
     except InvalidOperation as error:
-        raise UserError(f'{where}: not all numbers: {line.strip()!r}') from error
-    if not fields[0].isdecimal() or int(fields[0]) >= len(names):
+        raise UserError(f'{where}: not all numbers: {line.strip()[:60]!r}') from error
+    number = CLASS_NUMBER.fullmatch(fields[0])
+    if number is None or int(number[1]) >= len(names):
         raise UserError(
             f'{where}: class {fields[0]!r}, but the classes are 0 to {len(names) - 1}: '
             f'{", ".join(names[:10])}'
         )
-    return names[int(fields[0])], values
+    return names[int(number[1])], values
 
 
 def _bounds(polygon: list[Decimal]) -> list[Decimal]:
