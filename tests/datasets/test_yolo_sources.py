@@ -85,6 +85,8 @@ def test_a_split_that_is_a_list(make_split, tmp_path, written):
     prefix['labels'] = 'labels'
     with pytest.raises(UserError, match='Leave labels out of data_prefix'):
         YoloDataset(data_root=root, data_prefix=prefix, pipeline=[])
+    plain = YoloDataset(data_root=root, data_prefix=None, split='train', pipeline=[])
+    assert held(plain) == held(both)
     with pytest.raises(UserError, match='both say which images'):
         YoloDataset(data_root=root, data_prefix=prefix, split='train', pipeline=[])
 

@@ -64,10 +64,10 @@ class YoloDataset(PictureDataset):
     beyond = 'Are they in pixels? YOLO wants parts of the width and height, 0 to 1'
 
     def __init__(self, *, split: str | None = None, **kwargs) -> None:
-        if split is not None and kwargs.get('data_prefix'):
+        if split is not None and kwargs.pop('data_prefix', None):
             raise UserError(
                 f'YoloDataset: split={split!r} and data_prefix both say which images '
-                'these are: leave one out'
+                'these are: leave one out (data_prefix=None where a base config has it)'
             )
         self.split = split
         super().__init__(**kwargs)
