@@ -1,11 +1,13 @@
-"""A user's YOLO folder with no class named in the config: convert, train, predict."""
+"""A user's own data: a YOLO folder with no class named in the config, a few images."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from .tiny import make_config, run_tool
+from mmengine.config import Config
+
+from .tiny import REPO, make_config, run_tool
 
 META_KEYS = (
     "('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')"
@@ -55,3 +57,37 @@ def as_yolo(config: Path, folder: Path) -> None:
         assert old in text, old
         text = text.replace(old, new)
     config.write_text(text)
+
+
+def said_before_training(folder: Path, more: str) -> str:
+    """Train the tiny config with more settings; return the log up to iteration 1."""
+    (folder / 'mine.py').write_text(f"_base_ = './tiny.py'\n{more}")
+    result = run_tool('train.py', folder / 'mine.py', '--work-dir', folder / 'run')
+    assert result.returncode == 0, result.stderr
+    before, first, _ = (result.stdout + result.stderr).partition('(train)')
+    assert first
+    return before
+
+
+def test_a_recipe_for_more_images_says_so_before_its_first_iteration(tmp_path):
+    """As the README's: a config of COCO's schedule as base, on a few images."""
+    make_config(tmp_path)
+    recipe = Config.fromfile(REPO / 'configs/_base_/schedules/schedule_1x.py')
+    text = f'param_scheduler = {recipe.to_dict()["param_scheduler"]!r}'
+    said = said_before_training(tmp_path, text)
+    assert 'LinearLR warms up for 500 iterations, longer than the run' in said
+    assert 'MultiStepLR has milestones that are never reached: 8, 11' in said
+
+
+def test_the_schedule_of_each_step_of_alternating_training_is_looked_at(tmp_path):
+    make_config(tmp_path)
+    said = said_before_training(
+        tmp_path,
+        "model = dict(type='AlternatingFasterRCNN')\n"
+        "train_cfg = dict(_delete_=True, type='AlternatingTrainLoop',\n"
+        '    rpn=dict(max_iters=2, param_scheduler=[]),\n'
+        '    rcnn=dict(max_iters=2, param_scheduler=[dict(\n'
+        "        type='LinearLR', start_factor=0.1, by_epoch=False, end=30)]))\n",
+    )
+    assert 'train_cfg.rcnn: param_scheduler: LinearLR warms up for 30' in said
+    assert 'train_cfg.rpn: param_scheduler' not in said

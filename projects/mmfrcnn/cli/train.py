@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from mmfrcnn.cli.fitting import (
     check_weights,
 )
 from mmfrcnn.cli.needs import check_needs
-from mmfrcnn.cli.run_checks import scale_warnings, schedule_warnings
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
+from mmfrcnn.cli.scale_checks import scale_warnings
+from mmfrcnn.cli.schedule_checks import Length, schedule_warnings
 from mmfrcnn.cli.work_dir import check_unused
 from mmfrcnn.errors import UserError
 from mmfrcnn.training import (
@@ -164,14 +166,21 @@ class TrainingReport(Hook):
             f'{runner.max_iters} in all. Learning rate {rate:g}'
             f'{_about_rate(runner.cfg.get("auto_scale_lr"), total)}.'
         )
-        iters = runner.max_iters
-        if isinstance(runner.train_loop, AlternatingTrainLoop):
-            iters = runner.train_loop.step_iters[1]  # each step has its own schedule
-        for line in (
-            *schedule_warnings(runner.param_schedulers, iters, runner.max_epochs),
-            *scale_warnings(runner.cfg),
-        ):
+        for line in (*_about_schedules(runner), *scale_warnings(runner.cfg)):
             runner.logger.warning(line)
+
+
+def _about_schedules(runner: Runner) -> Iterator[str]:
+    """Say what is wrong with the learning-rate schedule, of each step if there are."""
+    loop, loader = runner.train_loop, len(runner.train_dataloader)
+    groups = runner.optim_wrapper.param_groups
+    if not isinstance(loop, AlternatingTrainLoop):
+        length = Length(runner.max_iters, runner.max_epochs, loader)
+        yield from schedule_warnings(runner.cfg.get('param_scheduler'), groups, length)
+        return
+    for name, (schedule, iters) in loop.schedules.items():
+        for line in schedule_warnings(schedule, groups, Length(iters, 1, loader)):
+            yield f'train_cfg.{name}: {line}'
 
 
 def _about_rate(auto_scale: dict | None, batch: int) -> str:

@@ -110,6 +110,14 @@ class AlternatingTrainLoop(BaseLoop):
         return self._iter - (self.ends[self._epoch] - length), length
 
     @property
+    def schedules(self) -> dict[str, tuple[list[dict] | None, int]]:
+        """Schedule and iterations of steps 1 and 3 (rpn), and of 2 and 4 (rcnn)."""
+        return {
+            name: (_schedule(one, self.runner.cfg), one['max_iters'])
+            for name, one in zip(('rpn', 'rcnn'), self.settings, strict=False)
+        }
+
+    @property
     def model(self) -> AlternatingFasterRCNN:
         """The detector, out of any wrapper for several processes."""
         return getattr(self.runner.model, 'module', self.runner.model)
