@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import struct
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 import torch
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -22,16 +26,19 @@ import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
 from mmfrcnn.cli.browse_dataset import contact_sheet
 from mmfrcnn.cli.checkpoints import check_checkpoint, find_last_checkpoint
-from mmfrcnn.cli.drawing import DetectionPainter, write_picture
+from mmfrcnn.cli.drawing import DetDataSample, DetectionPainter, write_picture
 from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.journal import Journal
-from mmfrcnn.cli.predict import PreparedImages, _check_out_dir
+from mmfrcnn.cli.predict import (
+    PreparedImages,
+    _check_arguments,
+    _predict_missing,
+    _samples,
+)
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
-from mmfrcnn.cli.store_proposals import _check_out
 from mmfrcnn.cli.train import _choose_start
-from mmfrcnn.datasets.proposals import save_proposals
 from mmfrcnn.errors import UserError
 
 
@@ -247,26 +254,6 @@ def test_sources(tmp_path: Path) -> None:
     assert len(one) == 1 and one.name(0) == 'b.bmp'
 
 
-def test_results_go_over_nothing_that_the_tool_did_not_make(tmp_path: Path) -> None:
-    out = tmp_path / 'out'
-    _check_out_dir(out)
-    out.mkdir()
-    _check_out_dir(out)
-    (out / 'predictions.json').write_text('{}')
-    with pytest.raises(UserError, match=r'holds predictions\.json'):
-        _check_out_dir(out)
-    Journal(out / 'journal.jsonl', {})
-    _check_out_dir(out)
-    with pytest.raises(UserError, match='is a file'):
-        _check_out_dir(out / 'predictions.json')
-    features = tmp_path / 'features.npz'
-    np.savez(features, x=np.zeros(3))
-    with pytest.raises(UserError, match='holds no proposals'):
-        _check_out(str(features))
-    save_proposals(features, [])
-    _check_out(str(features))
-
-
 def test_a_picture_that_cannot_be_prepared_is_an_error_of_its_own(
     tmp_path: Path,
 ) -> None:
@@ -282,7 +269,102 @@ def test_a_picture_that_cannot_be_prepared_is_an_error_of_its_own(
 
     images = PreparedImages(open_source(str(tmp_path)), [0, 1], Resizing())  # type: ignore[arg-type]
     assert images[0]['inputs'].shape == (34, 128, 3)
-    assert images[1]['error'].startswith('4000x8 pixels cannot be resized')
+    assert images[1]['error'].startswith('4000x8 pixels cannot be resized: no side')
+
+
+def test_pictures_that_cannot_be_read_have_a_reason_in_plain_words(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / 'empty.jpg').touch()
+    size = struct.pack('>IIBBBBB', 60000, 60000, 8, 2, 0, 0, 0)
+    huge = b'\x89PNG\r\n\x1a\n'
+    for kind, data in ((b'IHDR', size), (b'IDAT', zlib.compress(b'')), (b'IEND', b'')):
+        checked = struct.pack('>I', zlib.crc32(kind + data))
+        huge += struct.pack('>I', len(data)) + kind + data + checked
+    (tmp_path / 'huge.png').write_bytes(huge)
+    (tmp_path / 'text.png').write_bytes(b'<html></html>')
+    reasons = (
+        'an empty file',
+        'more pixels than OPENCV_IO_MAX_IMAGE_PIXELS allows',
+        'not an image, or cut off',
+    )
+    source = open_source(str(tmp_path))
+    for index, reason in enumerate(reasons):
+        with pytest.raises(UnreadableImageError) as caught:
+            source.read(index)
+        assert str(caught.value) == reason
+
+
+def test_an_image_on_which_the_model_fails_is_left_out_alone() -> None:
+    class Model:
+        def predict(self, inputs: list[int]) -> list[int]:
+            if 3 in inputs:
+                raise torch.OutOfMemoryError('too large\nand a stack of C++')
+            return [10 * one for one in inputs]
+
+    def samples(*inputs: int) -> list:
+        return _samples(Model(), [{'inputs': one} for one in inputs])  # type: ignore[arg-type]
+
+    assert samples() == []
+    assert samples(1, 2) == [10, 20]
+    assert samples(1, 3, 2, 3) == [
+        10,
+        'the model fails: OutOfMemoryError: too large',
+        20,
+        'the model fails: OutOfMemoryError: too large',
+    ]
+
+
+def test_the_rest_is_predicted_each_under_its_own_name(tmp_path: Path) -> None:
+    names = ['a.jpg', 'a.png', 'b.png']
+    for shade, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 4, 3), 100 * shade, np.uint8))
+    source, out = open_source(str(tmp_path)), tmp_path.with_name('out')
+    args = argparse.Namespace(batch_size=2, num_workers=0)
+    found = InstanceData(
+        bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0).long()
+    )
+
+    class Model:
+        prepare = staticmethod(lambda image, index: int(image.max()))
+        draw = staticmethod(lambda image, detections: image)
+
+        def __init__(self, *failing: int) -> None:
+            self.failing = failing
+
+        def predict(self, shades: list[int]) -> list[DetDataSample]:
+            if set(self.failing) & set(shades):
+                raise ValueError('no such shade')
+            return [
+                DetDataSample(pred_instances=found, metainfo={'ori_shape': (4, 4)})
+                for _ in shades
+            ]
+
+    def predict(model: Any, folder: Path) -> dict[str, str]:
+        folder.mkdir(parents=True)
+        journal = Journal(folder / 'journal.jsonl', {})
+        left_out = _predict_missing(source, model, journal, model, folder, args)
+        assert set(journal.entries) == set(names) - set(left_out)
+        return left_out
+
+    reason = 'the model fails: ValueError: no such shade'
+    assert predict(Model(200), out / 'one') == {'b.png': reason}
+    for name, shade in (('a.jpg', 0), ('a.png', 100)):
+        assert cv2.imread(str(out / 'one/pictures' / name)).max() == shade
+    with pytest.raises(UserError, match=r'no image could .*no such shade'):
+        predict(Model(0, 100, 200), out / 'all')
+
+
+def test_the_input_is_not_among_the_results(tmp_path: Path) -> None:
+    picture = tmp_path / 'pictures/a.png'
+    picture.parent.mkdir()
+    cv2.imwrite(str(picture), np.zeros((4, 4, 3), np.uint8))
+    for given, out in ((picture, tmp_path), (tmp_path, picture.parent)):
+        args = argparse.Namespace(
+            input=str(given), out_dir=str(out), batch_size=1, num_workers=0
+        )
+        with pytest.raises(UserError, match='Choose a folder elsewhere'):
+            _check_arguments(args, open_source(args.input))
 
 
 def test_results_are_json_with_the_data_sets_own_categories() -> None:

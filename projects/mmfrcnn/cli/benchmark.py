@@ -21,6 +21,7 @@ from mmfrcnn.benchmark.scale import draw, measure_scale
 from mmfrcnn.benchmark.tables import render
 from mmfrcnn.benchmark.workload import Workload
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.outputs import check_file
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.datasets import settle_classes
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     device = choose_device(args.device)
     if args.json:
+        check_file('--json', Path(args.json), _is_ours)
         _write_json(args.json, [])
     kinds, missing = choose_contenders(args.peers)
     for name, reason in missing:
@@ -132,6 +134,10 @@ DEFAULTS = {
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
+
+
+def _is_ours(beginning: bytes) -> bool:
+    return beginning.split() == [b'[]'] or b'"benchmark": ' in beginning
 
 
 def _write_json(path: str, results: list[dict[str, Any]]) -> None:

@@ -26,6 +26,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.outputs import check_folder, mark_folder
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.runtime import explained
 from mmfrcnn.datasets import settle_classes
@@ -41,6 +42,8 @@ COLUMNS = 4
 
 def run(args: argparse.Namespace) -> None:
     """Browse as the command line says."""
+    out_dir = Path(args.out_dir)
+    check_folder('--out-dir', out_dir)
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
     settle_classes(config)
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     preprocessor = MODELS.build(
         config.get('data_preprocessor') or config.model.data_preprocessor
     )
-    out_dir = Path(args.out_dir)
+    mark_folder(out_dir)
     painter = FedImagePainter(preprocessor, dataset.metainfo)
     in_original_frame = args.split != 'train' and _boxes_stay_original(loader.dataset)
 

@@ -1,8 +1,8 @@
 """A record of finished predictions that survives a kill at any moment.
 
-One JSON line an image, appended when its picture is on disk. The first line says what
-was predicted with; a journal of anything else is not continued. A last line that a kill
-cut off is dropped.
+One JSON line an image, appended when its picture is on disk. The first line says whose
+journal it is and what was predicted with; one of anything else is not continued. A last
+line that a kill cut off is dropped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+TITLE = {'journal': 'mmfrcnn predict'}
 
 
 class Journal:
@@ -27,13 +29,14 @@ class Journal:
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
+        first = TITLE | dict(settings)
         lines = _complete_lines(path)
-        self.restarted = bool(lines) and lines[0] != dict(settings)
+        self.restarted = bool(lines) and lines[0] != first
         kept = [] if self.restarted else lines[1:]
         self.entries = {entry['name']: entry for entry in kept}
         # Written anew without the line that was cut off, then replaced in one step.
         fresh = path.with_suffix('.tmp')
-        records = [dict(settings), *self.entries.values()]
+        records = [first, *self.entries.values()]
         fresh.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
         fresh.replace(path)
 
@@ -46,6 +49,18 @@ class Journal:
         self.entries[entry['name']] = entry
         with open(self.path, 'a') as stream:
             stream.write(f'{json.dumps(entry)}\n')
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file is one of these journals, and not another tool's."""
+    if not path.is_file():
+        return False
+    with open(path, errors='replace') as stream:
+        first = stream.readline(1 << 16)
+    try:
+        return TITLE.items() <= json.loads(first).items()
+    except (json.JSONDecodeError, AttributeError):
+        return False
 
 
 def _complete_lines(path: Path) -> list[dict[str, Any]]:

@@ -19,15 +19,17 @@ from torch.utils.data import DataLoader, Dataset
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.detector import Detector
 from mmfrcnn.cli.drawing import DetectionPainter, write_picture, write_video
-from mmfrcnn.cli.journal import Journal
+from mmfrcnn.cli.journal import Journal, is_journal
+from mmfrcnn.cli.outputs import check_folder
 from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
 from mmfrcnn.errors import UserError
 
-SOME_UNREADABLE = 3
-"""Exit code: finished, but some images could not be read."""
+SOME_LEFT_OUT = 3
+"""Exit code: finished, but some images could not be read or predicted."""
+JOURNAL = 'journal.jsonl'
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,57 +37,48 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.input)
     out_dir = Path(args.out_dir)
     _check_arguments(args, source)
-    _check_out_dir(out_dir)
+    check_folder('--out-dir', out_dir, lambda folder: is_journal(folder / JOURNAL))
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
     device = choose_device(args.device)
     detector = Detector(config, args.checkpoint, device, args.compile)
 
     out_dir.mkdir(parents=True, exist_ok=True)
-    journal = Journal(out_dir / 'journal.jsonl', _settings(args, config))
+    journal = Journal(out_dir / JOURNAL, _settings(args, config))
     if journal.restarted:
         print('Earlier predictions here were made otherwise: starting afresh.')
     painter = None
     if not args.no_pictures:
         painter = DetectionPainter(detector.classes, detector.palette, args.score_thr)
-    unreadable = _predict_missing(source, detector, journal, painter, out_dir, args)
+    left_out = _predict_missing(source, detector, journal, painter, out_dir, args)
 
     if painter and isinstance(source, Video):
         print('Drawing the video:')
         write_video(out_dir / f'{source.path.stem}.mp4', source, journal, painter)
     path = out_dir / 'predictions.json'
     count = _write_json(path, source, journal, detector.classes)
-    print(f'{len(source) - len(unreadable)} images, {count} detections: {path}')
-    if unreadable:
-        print(f'{len(unreadable)} of {len(source)} images could not be read:')
-        for name, reason in unreadable.items():
+    print(f'{len(source) - len(left_out)} images, {count} detections: {path}')
+    if left_out:
+        print(f'{len(left_out)} of {len(source)} images are left out:')
+        for name, reason in left_out.items():
             print(f'  {name}: {reason}')
-        return SOME_UNREADABLE
+        return SOME_LEFT_OUT
     return 0
 
 
 def _check_arguments(args: argparse.Namespace, source: Pictures | Video) -> None:
     if args.batch_size < 1 or args.num_workers < 0:
         raise UserError('--batch-size must be at least 1, --num-workers at least 0')
-    inside = Path(args.out_dir).resolve().is_relative_to(Path(args.input).resolve())
-    if isinstance(source, Pictures) and inside:
+    given, out_dir = Path(args.input).resolve(), Path(args.out_dir).resolve()
+    if isinstance(source, Pictures) and out_dir.is_relative_to(given):
         raise UserError(
             f'--out-dir {args.out_dir} lies in the input folder, so the next run would '
             'take its pictures for input. Choose a folder elsewhere'
         )
-
-
-def _check_out_dir(out_dir: Path) -> None:
-    """Refuse a folder with files in it that no earlier run of this tool made."""
-    if out_dir.exists() and not out_dir.is_dir():
-        raise UserError(f'--out-dir {out_dir} is a file. Name a folder')
-    if not out_dir.is_dir() or (out_dir / 'journal.jsonl').is_file():
-        return
-    foreign = sorted(path.name for path in out_dir.iterdir())
-    if foreign:
+    if given.is_relative_to(out_dir):
         raise UserError(
-            f'--out-dir {out_dir} holds {foreign[0]}, which no run of predict made: '
-            'name an empty folder, or one of earlier predictions'
+            f'--out-dir {args.out_dir} holds the input {args.input}, which '
+            'results of its name could replace. Choose a folder elsewhere'
         )
 
 
@@ -129,12 +122,12 @@ class PreparedImages(Dataset):
             image = self.source.read(index)
         except UnreadableImageError as error:
             return {'index': index, 'error': str(error)}
+        height, width = image.shape[:2]
         try:
             inputs = self.prepare(image, index)
-        except (cv2.error, ZeroDivisionError) as error:
-            height, width = image.shape[:2]
-            reason = f'{width}x{height} pixels cannot be resized ({error})'
-            return {'index': index, 'error': ' '.join(reason.split())}
+        except (cv2.error, ZeroDivisionError):
+            reason = f'{width}x{height} pixels cannot be resized: no side may become 0'
+            return {'index': index, 'error': reason}
         return {'index': index, 'image': image, 'inputs': inputs}
 
 
@@ -146,7 +139,7 @@ def _predict_missing(
     out_dir: Path,
     args: argparse.Namespace,
 ) -> dict[str, str]:
-    """Predict what the journal lacks; return the unreadable images and why."""
+    """Predict what the journal lacks; return the images that are left out and why."""
     missing = [
         index
         for index in range(len(source))
@@ -154,27 +147,42 @@ def _predict_missing(
     ]
     if len(missing) < len(source):
         print(f'{len(source) - len(missing)} of {len(source)} images are done already.')
-    unreadable: dict[str, str] = {}
+    left_out: dict[str, str] = {}
     if not missing:
-        return unreadable
+        return left_out
+    failure = ''
     progress = ProgressBar(len(missing))
     images = PreparedImages(source, missing, detector)
     for batch in _batches(images, args):
         readable = [item for item in batch if 'error' not in item]
-        for item in batch:
-            if 'error' in item:
-                unreadable[source.name(item['index'])] = item['error']
-        inputs = [item['inputs'] for item in readable]
-        samples = detector.predict(inputs) if inputs else []
-        for item, sample in zip(readable, samples, strict=True):
+        for item, sample in zip(readable, _samples(detector, readable), strict=True):
+            if isinstance(sample, str):
+                item['error'] = failure = sample
+                continue
             entry = _entry(source, item['index'], sample)
             if painter and isinstance(source, Pictures):
                 picture = painter.draw(item['image'], entry['detections'])
                 write_picture(out_dir / 'pictures' / entry['name'], picture)
             journal.add(entry)
+        left_out |= {source.name(i['index']): i['error'] for i in batch if 'error' in i}
         progress.update(len(batch))
     print()
-    return unreadable
+    if failure and not journal.entries:
+        raise UserError(f'no image could be predicted; of the last one, {failure}')
+    return left_out
+
+
+def _samples(detector: Detector, items: list[dict]) -> list[DetDataSample | str]:
+    """Predict a batch; where the model fails, image by image, and say why instead."""
+    if not items:
+        return []
+    try:
+        return list(detector.predict([item['inputs'] for item in items]))
+    except Exception as error:  # whatever it is, the other images can do without it
+        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+    if len(items) == 1:
+        return [f'the model fails: {reason}']
+    return [sample for item in items for sample in _samples(detector, [item])]
 
 
 def _batches(images: PreparedImages, args: argparse.Namespace) -> Iterator[list]:

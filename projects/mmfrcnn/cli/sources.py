@@ -51,9 +51,18 @@ class Pictures:
             UnreadableImageError: If it can't be decoded.
         """
         try:
-            image = mmcv.imfrombytes(self.paths[index].read_bytes())
-        except (OSError, cv2.error) as error:
-            raise UnreadableImageError(str(error)) from error
+            data = self.paths[index].read_bytes()
+        except OSError as error:
+            raise UnreadableImageError(error.strerror) from error
+        if not data:
+            raise UnreadableImageError('an empty file')
+        try:
+            image = mmcv.imfrombytes(data)
+        except cv2.error as error:
+            reason = 'not an image'
+            if 'MAX_IMAGE_PIXELS' in error.err:
+                reason = 'more pixels than OPENCV_IO_MAX_IMAGE_PIXELS allows'
+            raise UnreadableImageError(reason) from error
         if image is None:
             raise UnreadableImageError('not an image, or cut off')
         return image

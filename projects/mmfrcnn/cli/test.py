@@ -17,8 +17,22 @@ from mmengine.runner import Runner
 from mmfrcnn.cli.checkpoints import check_checkpoint
 from mmfrcnn.cli.fitting import check_classes, check_weights
 from mmfrcnn.cli.needs import check_needs
+from mmfrcnn.cli.outputs import (
+    check_file,
+    check_folder,
+    is_coco_results,
+    is_dumped_results,
+    mark_folder,
+)
 from mmfrcnn.cli.results import CocoResults
-from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
+from mmfrcnn.cli.runtime import (
+    build_runner,
+    explained,
+    is_main_process,
+    leave_processes,
+    prepare,
+    say,
+)
 from mmfrcnn.errors import UserError
 from mmfrcnn.inference import FastInferenceHook
 
@@ -33,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
             f'MMDetection; name a .json file, such as '
             f'{Path(args.out).with_suffix(".json")}, or a .pkl file'
         )
+    _check_outputs(args)
     config = prepare(args)
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise UserError(f'{args.config} has no test_dataloader or no test_evaluator')
@@ -51,6 +66,17 @@ def run(args: argparse.Namespace) -> None:
             runner.test_evaluator.metrics.append(_dump(args.out, runner))
         runner.test()
     leave_processes()
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse to write over what no earlier test wrote."""
+    if args.out:
+        pickled = args.out.endswith(PICKLES)
+        is_own = is_dumped_results if pickled else is_coco_results
+        check_file('--out', Path(args.out), is_own)
+    # Any other lies in a new folder of this run.
+    if args.show_dir and Path(args.show_dir).is_absolute():
+        check_folder('--show-dir', Path(args.show_dir))
 
 
 def _dump(path: str, runner: Runner) -> BaseMetric:
@@ -89,6 +115,8 @@ def _draw(config: Config, args: argparse.Namespace) -> None:
         hook.show, hook.wait_time = True, args.wait_time
     if args.show_dir:
         hook.test_out_dir = args.show_dir
+        if Path(args.show_dir).is_absolute() and is_main_process():
+            mark_folder(Path(args.show_dir))
 
 
 def _augment(config: Config) -> None:
