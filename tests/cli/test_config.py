@@ -56,6 +56,14 @@ def test_every_config_of_ours_passes() -> None:
         ('val_evaluator.type=CocoDataset', ['has no compute_metrics']),
         ('model', ['not of the form key=value']),
         ('train_dataloader.batch_size=(1,', ['train_dataloader.batch_size=(1,']),
+        ('param_scheduler=[dict(type=LinearLR)]', ['a dict cannot', '_base_']),
+        ("param_scheduler=[dict(type='LinearLR', end=5)]", ['a dict cannot']),
+        ('param_scheduler=[{"type": "LinearLR"}]', ['a dict cannot']),
+        ('model.neck=dict(type=FPN)', ['a dict cannot']),
+        ('load_from=f(a,b)', ['a dict cannot']),
+        ('log_processor.0.type=A', ['no entry 0 in log_processor', 'is no list']),
+        ('model.0.type=FPN', ['no entry 0 in model', 'is no list']),
+        ('param_scheduler.2.end=500', ['no entry 2 in param_scheduler', 'has 2']),
     ],
 )
 def test_a_wrong_override_is_named(option: str, words: list[str]) -> None:
@@ -80,6 +88,7 @@ def test_a_wrong_override_is_named(option: str, words: list[str]) -> None:
         'find_unused_parameters=True',
         'custom_hooks="[]"',
         'load_from=a.pth',
+        'default_hooks.checkpoint.filename_tmpl={:03d}.pth',
     ],
 )
 def test_a_right_override_is_taken(option: str) -> None:
@@ -158,3 +167,9 @@ def test_a_gpu_gets_pinned_memory_unless_the_config_says_otherwise() -> None:
     assert config.train_dataloader.pin_memory is True
     assert config.val_dataloader.pin_memory is False
     assert config.model.data_preprocessor.non_blocking is True
+
+
+def test_a_part_of_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'bare.py').write_text("model = dict(type='FasterRCNN')")
+    message = message_of(str(tmp_path / 'bare.py'), 'param_scheduler.0.end=500')
+    assert 'no entry 0 in param_scheduler, which is no list' in message

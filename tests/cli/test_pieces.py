@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import struct
 import sys
 import zlib
@@ -184,12 +185,31 @@ def test_a_new_run_overwrites_no_checkpoint_of_another(tmp_path: Path) -> None:
         (used / 'iter_10.pth').unlink(missing_ok=True)
         torch.save({'state_dict': {}}, used / name)
         for resume in (None, str(other)):
-            with pytest.raises(UserError, match=f'{name}.*--work-dir.*--resume'):
+            how = f'--resume {used / name}' if 'best' in name else '--resume'
+            with pytest.raises(UserError, match=f'{name}.*--work-dir.*{how}$'):
                 choose(resume)
         choose(str(used / name))
         choose(None, resume=True)
     torch.save({'state_dict': {}}, used / 'epoch_1.pth')
     assert choose('auto').load_from == str(used / 'epoch_1.pth')
+
+
+@pytest.mark.parametrize(
+    'template, name',
+    [('ckpt-{:04d}.pt', 'ckpt-0012.pt'), ('{}(new).pth', '3(new).pth')],
+)
+def test_checkpoints_of_other_names_are_known_by_the_config(
+    tmp_path: Path, template: str, name: str
+) -> None:
+    torch.save({'state_dict': {}}, tmp_path / name)
+    torch.save({'state_dict': {}}, tmp_path / f'not_{name}')
+    config = Config(dict(work_dir=str(tmp_path), model=dict()))
+    _choose_start(config, 'auto')  # no checkpoint of a run by the usual names
+    config.default_hooks = dict(checkpoint=dict(filename_tmpl=template))
+    with pytest.raises(UserError, match=re.escape(name)):
+        _choose_start(config, None)
+    _choose_start(config, 'auto')
+    assert config.load_from == str(tmp_path / name)
 
 
 def test_weights_of_another_model_are_refused() -> None:

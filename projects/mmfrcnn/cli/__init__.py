@@ -7,7 +7,9 @@ work is done by the module of the same name here, through `run_command`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from datetime import timedelta
 from importlib import import_module
 
 from mmfrcnn.errors import UserError
@@ -38,11 +40,35 @@ def run_command(name: str, args: argparse.Namespace) -> int:
     except UserError as error:
         # From a worker of a data loader it comes wrapped in the worker's traceback.
         message = str(error).rpartition('UserError: ')[2].strip()
-        print(f'error: {message}', file=sys.stderr, flush=True)
+        _complain(message)
         return 2
     except UNUSABLE_PATH as error:
-        print(f'error: {error.filename}: {error.strerror}', file=sys.stderr, flush=True)
+        _complain(f'{error.filename}: {error.strerror}')
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 130
+
+
+def _complain(message: str) -> None:
+    """Print an error, unless another process of the same run has printed just this."""
+    if _is_first_to_say(message):
+        print(f'error: {message}', file=sys.stderr, flush=True)
+
+
+def _is_first_to_say(message: str) -> bool:
+    """Ask the store that torchrun holds for its processes; yes, where there is none.
+
+    It is there before they join each other and after one has failed, so nobody waits.
+    """
+    if os.environ.get('TORCHELASTIC_USE_AGENT_STORE') != 'True':
+        return True
+    from torch.distributed import TCPStore
+
+    address, port = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    try:
+        store = TCPStore(address, port, timeout=timedelta(seconds=10))
+        return store.add(f'mmfrcnn/{attempt}/{message}', 1) == 1
+    except RuntimeError:  # torchrun is gone
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
+from string import Formatter
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -44,20 +45,30 @@ def _checkpoints(folder: Path) -> list[Path]:
     return [*folder.glob('*.pth'), *folder.glob('*.safetensors')]
 
 
-def find_last_checkpoint(work_dir: str) -> tuple[str | None, list[str]]:
+def find_last_checkpoint(
+    work_dir: str, template: str | None = None
+) -> tuple[str | None, list[str]]:
     """Find the checkpoint to resume from in a work folder.
 
     Args:
         work_dir (str): Where the CheckpointHook wrote.
+        template (str | None): Its ``filename_tmpl``, besides its default ones.
 
     Returns:
         tuple: The newest complete checkpoint, or None; and the newer ones that are
         incomplete, because the process was killed while writing them.
     """
+    names = r'(epoch|iter)_\d+\.pth'
+    if template:
+        parts = [
+            re.escape(text) + (r'\s*\d+\s*' if field is not None else '')
+            for text, field, _, _ in Formatter().parse(template)
+        ]
+        names += '|' + ''.join(parts)
     files = [
         file
-        for file in Path(work_dir).glob('*.pth')
-        if re.fullmatch(r'(epoch|iter)_\d+\.pth', file.name) and file.is_file()
+        for file in Path(work_dir).glob('*')
+        if re.fullmatch(names, file.name) and file.is_file()
     ]
     broken = []
     for file in sorted(files, key=lambda f: f.stat().st_mtime_ns, reverse=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ READ_ELSEWHERE = (
 )
 """Top-level keys read by the Runner's methods or the tools, not by its constructor."""
 
+
+DICT = re.compile(r"""(^|[\[(,])\s*['"]?(dict\(|\{\s*['"\w])""")
+"""The beginning of a dict in a value, alone or in a list."""
 
 RUNNER_KEYS = set(inspect.signature(Runner).parameters) - {'cfg'}
 
@@ -151,9 +155,17 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
         if not (key and equals):
             raise UserError(f'--cfg-options: {option!r} is not of the form key=value')
         try:
+            if DICT.search(value):
+                raise RecursionError
             parsed[key] = DictAction._parse_iterable(value)
         except AssertionError as error:
             raise UserError(f'--cfg-options: {option!r}: {error}') from error
+        except RecursionError as error:  # mmengine's, at a call with a comma inside
+            raise UserError(
+                f'--cfg-options: {option!r}: values are numbers, texts, lists and '
+                'tuples, so a dict cannot be written here. Set its keys, a.b.c=1, or '
+                'write a small config with this one as its _base_'
+            ) from error
     return parsed
 
 
@@ -181,6 +193,15 @@ def _check_option(config: Config, key: str) -> None:
             node = node[int(part)]
         elif isinstance(node, dict | Config) and part in node:
             node = node[part]
+        elif depth == 0:
+            node = None  # a setting that this config doesn't have
+        elif part.isdigit():
+            where = '.'.join(parts[:depth])
+            there = f'has {len(node)}' if isinstance(node, list) else 'is no list'
+            raise UserError(
+                f'--cfg-options {key}: no entry {part} in {where}, which {there} in '
+                'this config. Write a small config with this one as its _base_'
+            )
         elif isinstance(node, dict) and 'type' not in node and part != 'type':
             near = did_you_mean(part, node, cutoff=0.75)
             if near:

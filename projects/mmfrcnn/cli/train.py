@@ -28,7 +28,7 @@ from mmfrcnn.cli.needs import check_needs
 from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
 from mmfrcnn.cli.scale_checks import scale_warnings
 from mmfrcnn.cli.schedule_checks import Length, schedule_warnings
-from mmfrcnn.cli.work_dir import check_unused
+from mmfrcnn.cli.work_dir import check_unused, checkpoint_template
 from mmfrcnn.errors import UserError
 from mmfrcnn.training import (
     AlternatingTrainLoop,
@@ -86,7 +86,9 @@ def _scale_learning_rate(config: Config) -> None:
 def _choose_start(config: Config, resume: str | None) -> None:
     """Set ``load_from`` and ``resume`` from ``--resume``; check the file they name."""
     if resume == 'auto':
-        last, broken = find_last_checkpoint(config.work_dir)
+        last, broken = find_last_checkpoint(
+            config.work_dir, checkpoint_template(config)
+        )
         for path in broken:
             say(f'Skipping {path}: it was cut off while being written.')
         if last is None:
@@ -99,7 +101,7 @@ def _choose_start(config: Config, resume: str | None) -> None:
     # mmengine's own resume=True, without a file, goes on with what the folder holds.
     source = config.get('load_from')
     if not config.get('resume') or (source and not _is_in(source, config.work_dir)):
-        check_unused(config.work_dir)
+        check_unused(config)
     if config.get('load_from'):
         check_checkpoint(config.load_from)
     else:

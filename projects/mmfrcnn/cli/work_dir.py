@@ -25,17 +25,27 @@ def check_config_copy(config: Config) -> None:
         )
 
 
-def check_unused(work_dir: str) -> None:
+def checkpoint_template(config: Config) -> str | None:
+    """Return the names of checkpoints that a config asks for, None for the usual."""
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    return hook.get('filename_tmpl')
+
+
+def check_unused(config: Config) -> None:
     """Check that a run which starts anew overwrites no other run's checkpoints.
 
     Raises:
         UserError: If the work folder holds any that are complete.
     """
-    last, _ = find_last_checkpoint(work_dir)
-    last = last or next(map(str, Path(work_dir).glob('best_*.pth')), None)
+    work_dir = config.work_dir
+    last, _ = find_last_checkpoint(work_dir, checkpoint_template(config))
+    resume = '--resume'
+    if last is None:
+        last = next(map(str, Path(work_dir).glob('best_*')), None)
+        resume = f'--resume {last}'  # which, without a path, passes over the best ones
     if last is not None:
         raise UserError(
             f'{work_dir} holds checkpoints of another run, such as {last}, which this '
             'one would overwrite or delete. Choose another --work-dir, or continue '
-            'that run with --resume'
+            f'that run with {resume}'
         )
