@@ -59,6 +59,6 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     arguments = parse_args()
 
-    from mmfrcnn.cli import run_command  # after parsing, so that --help is quick
+    from start import start
 
-    sys.exit(run_command('convert_dataset', arguments))
+    sys.exit(start('convert_dataset', arguments))

@@ -1,7 +1,8 @@
 """What the command lines in `tools/` share.
 
 `tools/*.py` parse arguments and nothing else, so that ``--help`` answers at once; the
-work is done by the module of the same name here, through `run_command`.
+work is done by the module of the same name here, through `run_command`, which
+`tools/start.py` calls.
 """
 
 from __future__ import annotations

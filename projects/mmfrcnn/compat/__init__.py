@@ -7,11 +7,25 @@ compiled mmcv and the OneDL forks are used as they are.
 
 from __future__ import annotations
 
+import importlib.util
+
 from mmfrcnn.compat import extension
+from mmfrcnn.compat.doctor.checks import DEFAULTS, PIP
 
 
 def install() -> None:
-    """Mend the installed mm stack; calling it again changes nothing."""
+    """Mend the installed mm stack; calling it again changes nothing.
+
+    Raises:
+        ModuleNotFoundError: If a part of it is not installed, with the command for it.
+    """
+    missing = [name for name in DEFAULTS if importlib.util.find_spec(name) is None]
+    if missing:
+        wanted = ' '.join(DEFAULTS[name] for name in missing)
+        raise ModuleNotFoundError(
+            f'mmfrcnn needs {", ".join(missing)}: {PIP} install {wanted}',
+            name=missing[0],
+        )
     extension.install()
     # They import mmengine, which the doctor must be able to do without.
     from mmfrcnn.compat import checkpoint, config_text, packages
