@@ -21,6 +21,7 @@ HEALTHY = {
     'torchvision': dict(version='0.29.2', devices=['cpu']),
     'opencv': dict(version='5.0.0'),
     'numpy': dict(version='2.4.6'),
+    'matplotlib': dict(version='3.10.0'),
     'pycocotools': {},
     'mm packages': dict(compiled=None),
 }
@@ -103,6 +104,18 @@ def test_a_healthy_machine_has_nothing_wrong(tmp_path, monkeypatch):
             'pycocotools',
             'numpy.dtype size changed',
             '--force-reinstall --no-cache-dir',
+        ),
+        (
+            dict(matplotlib="ValueError: Key backend: 'x' is not a valid value"),
+            'matplotlib',
+            "'x' is not a valid",
+            'unset MPLBACKEND',
+        ),
+        (
+            dict(matplotlib="ModuleNotFoundError: No module named 'matplotlib'"),
+            'matplotlib',
+            'No module named',
+            "install 'matplotlib>=3.9'",
         ),
         (
             dict(versions={'mmcv': '2.1.0'}),

@@ -41,6 +41,7 @@ def examine(folder: Path, probe: Callable[[str], Probe] = run_probe) -> list[Fin
     others = [
         checks.check_opencv(probes['opencv']),
         checks.check_package('numpy', probes['numpy'], '2.0'),
+        checks.check_matplotlib(probes['matplotlib']),
         checks.check_package('pycocotools', probes['pycocotools'], '2.0.8'),
     ]
     first = [

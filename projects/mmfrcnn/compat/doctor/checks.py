@@ -238,6 +238,13 @@ def check_package(name: str, probe: Probe, least: str) -> Finding:
     return Finding(name, 'fine', version)
 
 
+def check_matplotlib(matplotlib: Probe) -> Finding:
+    """A matplotlib that draws: mmengine's pictures are made with it."""
+    if 'backend' in matplotlib.error:
+        return Finding('matplotlib', 'wrong', matplotlib.error, 'unset MPLBACKEND')
+    return check_package('matplotlib', matplotlib, '3.9')
+
+
 def check_setuptools() -> Finding:
     """Any setuptools or none: mmengine's use of ``pkg_resources`` is mended."""
     version = installed('setuptools')

@@ -37,10 +37,17 @@ print(json.dumps(dict(version=torchvision.__version__, devices=devices)))
 """,
     'opencv': """
 import json, cv2, numpy
-cv2.resize(numpy.zeros((4, 4, 3), numpy.uint8), (2, 2))
+image = cv2.resize(numpy.zeros((4, 4, 3), numpy.uint8), (2, 2))
+for kind in ('.jpg', '.png'):
+    assert cv2.imdecode(cv2.imencode(kind, image)[1], 1) is not None, f'no {kind}'
 print(json.dumps(dict(version=cv2.__version__)))
 """,
     'numpy': 'import json, numpy; print(json.dumps(dict(version=numpy.__version__)))',
+    'matplotlib': """
+import json, matplotlib, matplotlib.pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+print(json.dumps(dict(version=matplotlib.__version__)))
+""",
     'pycocotools': 'from pycocotools import cocoeval, mask; print("{}")',
     'mm packages': f"""
 import json, sys
