@@ -15,6 +15,9 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmfrcnn.rpn import head
+from tests.matching.equal_samples import follow_our_sampler
+
 STRIDES = (4, 8, 16, 32, 64)
 CHANNELS = 8
 # (img_shape, pad_shape): one batch of 192 x 256.
@@ -82,12 +85,18 @@ def head_config(*, softmax=False, **changes):
 
 @pytest.fixture
 def make_pair():
-    """Return a maker of (our head, mmdet's head) with equal, large weights."""
+    """Return a maker of (our head, mmdet's head) with equal, large weights.
 
-    def make(**changes):
+    Each has its own assigner and sampler; ours has mmdet's where it is asked for.
+    """
+
+    def make(*, stock_parts=False, **changes):
         config = head_config(**changes)
         theirs = MODELS.build(copy.deepcopy(config))
         config.type = 'RegionProposalHead'
+        if not stock_parts:
+            config.train_cfg.assigner.type = 'AnchorAssigner'
+            config.train_cfg.sampler.type = 'BalancedSampler'
         ours = MODELS.build(config)
         generator = torch.Generator().manual_seed(0)
         for name, parameter in theirs.named_parameters():
@@ -101,10 +110,18 @@ def make_pair():
 
 @pytest.fixture
 def first_ones(monkeypatch):
-    """Make mmdet's random sampler take the first candidates."""
+    """Make mmdet's random sampler, in both heads, take the first candidates."""
     monkeypatch.setattr(
         RandomSampler, 'random_choice', lambda self, gallery, num: gallery[:num]
     )
+
+
+@pytest.fixture
+def same_sample(monkeypatch):
+    """Make mmdet's random sampler take what ours has drawn in the head before it."""
+    to_draw = follow_our_sampler(monkeypatch, head)
+    yield
+    assert not to_draw
 
 
 @pytest.fixture

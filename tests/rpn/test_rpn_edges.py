@@ -6,10 +6,6 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-BALANCED = dict(
-    type='BalancedSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False
-)
-
 
 def test_broken_deltas_are_dropped_where_no_size_is_asked_for(
     make_pair, features, metas
@@ -28,7 +24,7 @@ def test_broken_deltas_are_dropped_where_no_size_is_asked_for(
 
 
 def test_a_batch_of_no_images(make_pair, features):
-    ours, _ = make_pair(train_cfg=dict(sampler=BALANCED))
+    ours, _ = make_pair()
     maps = ours([level[:0] for level in features])
     assert len(ours.predict_by_feat(*maps, [])) == 0
     losses = ours.loss_by_feat(*maps, [], [])

@@ -150,9 +150,9 @@ def compare_losses(ours, theirs, features, metas, truth, ignored=None):
     ids=['plain', 'inside', 'border', 'pos_weight', 'smooth', 'giou', 'iou', 'stds'],
 )
 def test_losses_and_gradients_equal_mmdets(
-    make_pair, first_ones, features, metas, truth, softmax, changes
+    make_pair, same_sample, features, metas, truth, softmax, changes
 ):
-    """With a deterministic sampler in both."""
+    """Our assigner and sampler in our head, mmdet's in mmdet's."""
     ours, theirs = make_pair(softmax=softmax, **changes)
     if changes.get('train_cfg', {}).get('allowed_border', -1) == 0:
         # mmdet refuses an image so small that no anchor lies inside.
@@ -163,15 +163,21 @@ def test_losses_and_gradients_equal_mmdets(
 
 @pytest.mark.parametrize('image', range(4))
 def test_losses_of_one_image_equal_mmdets(
-    make_pair, first_ones, features, metas, truth, image
+    make_pair, same_sample, features, metas, truth, image
 ):
     ours, theirs = make_pair()
     alone = [level[image : image + 1] for level in features]
     compare_losses(ours, theirs, alone, metas[image : image + 1], [truth[image]])
 
 
-def test_losses_with_ignored_regions_equal_mmdets(
+def test_losses_with_mmdets_parts_in_our_head_equal_mmdets(
     make_pair, first_ones, features, metas, truth
+):
+    compare_losses(*make_pair(stock_parts=True), features, metas, truth)
+
+
+def test_losses_with_ignored_regions_equal_mmdets(
+    make_pair, same_sample, features, metas, truth
 ):
     ours, theirs = make_pair(
         train_cfg=dict(
@@ -304,7 +310,7 @@ def test_broken_numbers_give_no_broken_proposals(
 
 
 def test_batch_without_objects(make_pair, features, metas):
-    ours, _ = make_pair(train_cfg=dict(sampler=BALANCED))
+    ours, _ = make_pair()
     nothing = InstanceData(
         bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.int64)
     )
@@ -316,24 +322,34 @@ def test_batch_without_objects(make_pair, features, metas):
     assert all(torch.isfinite(p.grad).all() for p in ours.parameters())
 
 
-BALANCED = dict(
-    type='BalancedSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False
-)
+@pytest.mark.parametrize('border', [0, 3])
+def test_an_image_without_an_anchor_inside_is_named(
+    make_pair, features, metas, truth, border
+):
+    """Wherever it stands in a batch; mmdet refuses the batch, too."""
+    ours, theirs = make_pair(train_cfg=dict(allowed_border=border))
+    metas[1].update(img_shape=(9, 8), img_path='photos/tiny.jpg', ori_shape=(18, 16))
+    words = r'^photos/tiny\.jpg: resized to \(9, 8\) .*allowed_border=-1'
+    with pytest.raises(UserError, match=words):
+        ours.loss_by_feat(*ours(features), truth, metas)
+    with pytest.raises(ValueError, match='no valid anchor'):
+        theirs.loss_by_feat(*theirs(features), truth, metas)
+    del metas[1]['img_path']
+    with pytest.raises(UserError, match=r'^An image of \(18, 16\) px: resized to'):
+        ours.loss_by_feat(*ours(features), truth, metas)
+    metas[1]['img_shape'] = (100, 256)
+    kept = [level[:3] for level in features]  # the last has no anchor inside, either
+    losses = ours.loss_by_feat(*ours(kept), truth[:3], metas[:3])
+    assert all(torch.isfinite(loss) for loss in losses.values())
 
 
-@pytest.mark.parametrize('border', [-1, 0])
-def test_no_anchor_may_be_trained_on(make_pair, border):
-    """An image of 8 x 8 px has no anchor inside, which mmdet refuses likewise."""
-    ours, _ = make_pair(train_cfg=dict(allowed_border=border, sampler=BALANCED))
+def test_a_tiny_image_where_anchors_may_cross_the_border(make_pair):
+    ours, _ = make_pair(train_cfg=dict(allowed_border=-1))
     features = [torch.randn(1, 8, size, size) for size in (2, 1, 1, 1, 1)]
     box = InstanceData(
         bboxes=torch.tensor([[1.0, 1.0, 6.0, 7.0]]), labels=torch.tensor([0])
     )
     meta = dict(img_shape=(8, 8), pad_shape=(8, 8), img_id=0)
-    if border >= 0:
-        with pytest.raises(UserError, match=r'\(8, 8\).*allowed_border=-1'):
-            ours.loss_by_feat(*ours(features), [box], [meta])
-        return
     total = sum(ours.loss_by_feat(*ours(features), [box], [meta]).values())
     assert torch.isfinite(total) and total > 0
 
@@ -371,7 +387,7 @@ def test_a_head_used_in_inference_mode_can_be_trained(
     assert torch.isfinite(ours.rpn_reg.weight.grad).all()
 
 
-def test_single_level_with_nine_anchors(make_pair, first_ones, metas, truth):
+def test_single_level_with_nine_anchors(make_pair, same_sample, metas, truth):
     """The paper's anchors: stride 16, three scales, three ratios, inside the image."""
     generator = torch.Generator().manual_seed(5)
     features = [torch.randn(4, 8, 12, 16, generator=generator)]
@@ -392,7 +408,7 @@ def test_single_level_with_nine_anchors(make_pair, first_ones, metas, truth):
 
 def test_half_precision_maps(make_pair, features, metas, truth):
     """Under autocast the box arithmetic stays in float32."""
-    ours, _ = make_pair(train_cfg=dict(sampler=BALANCED))
+    ours, _ = make_pair()
     with torch.autocast('cpu', torch.bfloat16):
         maps = ours(features)
         assert maps[0][0].dtype == torch.bfloat16
@@ -428,13 +444,14 @@ def test_wrong_arguments_are_named(make_pair):
 
 def test_a_sampler_that_adds_ground_truth_is_refused(make_pair):
     """Anchors are sampled, not boxes: mmdet's default would shift every index."""
+    adding = dict(type='RandomSampler', num=64, pos_fraction=0.5)
     with pytest.raises(UserError, match='add_gt_as_proposals'):
-        make_pair(train_cfg=dict(sampler=dict(BALANCED, add_gt_as_proposals=True)))
+        make_pair(train_cfg=dict(sampler=adding))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_equals_cpu(make_pair, features, metas, truth):
-    ours, _ = make_pair(train_cfg=dict(sampler=dict(BALANCED, seed=0)))
+    ours, _ = make_pair()
     here = ours.loss_by_feat(*ours(features), truth, metas)
     with torch.no_grad():
         proposals = ours.predict_by_feat(*ours(features), metas)

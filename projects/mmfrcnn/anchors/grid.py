@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -66,23 +65,20 @@ class AnchorGrid:
             mask = within if mask is None else mask & within
         return mask
 
-    def any_inside(self, sizes: Sequence[tuple[int, int]], border: float) -> bool:
-        """Say, on the host, whether some image has an anchor that may be trained on.
+    def any_inside(self, size: tuple[int, int], border: float) -> bool:
+        """Say, on the host, whether an image has an anchor that may be trained on.
 
         Args:
-            sizes (Sequence[tuple[int, int]]): (height, width) of each image.
+            size (tuple[int, int]): (height, width) of the image.
             border (float): As in :meth:`valid`, not negative.
 
         Returns:
-            bool: False where every anchor of every image crosses the border.
+            bool: False where every anchor crosses the border.
         """
-        return any(self._fits_in(height, width, border) for height, width in sizes)
-
-    def _fits_in(self, height: int, width: int, border: float) -> bool:
-        key = height, width, border
+        key = *size, border
         if key not in self._fits:  # the anchors are looked at once a size
             boxes = self._on_host  # (S, 4)
-            end = torch.tensor([width + border, height + border])
+            end = torch.tensor(size[::-1]) + border
             inside = (boxes[:, :2] >= -border) & (boxes[:, 2:] < end)
             self._fits[key] = bool(inside.all(1).any())
         return self._fits[key]

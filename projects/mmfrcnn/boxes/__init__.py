@@ -7,7 +7,7 @@ A box ``(x1, y1, x2, y2)`` covers ``x1 <= x < x2`` and ``y1 <= y < y2``: its wid
 from .iou import pairwise_iou
 from .loss import positive_box_loss
 from .nms import grouped_nms
-from .padding import PaddedInstances, image_sizes, pad_instances
+from .padding import PaddedInstances, image_sizes, pad_instances, scale_factors
 
 __all__ = [
     'PaddedInstances',
@@ -16,4 +16,5 @@ __all__ = [
     'pad_instances',
     'pairwise_iou',
     'positive_box_loss',
+    'scale_factors',
 ]

@@ -75,3 +75,8 @@ def image_sizes(
     """Return (height, width) of each image in pixels, float32, shape (N, 2)."""
     sides = np.array([meta[key][:2] for meta in metas], np.float32)
     return to_device(sides.reshape(-1, 2), torch.float32, device)
+
+
+def scale_factors(metas: Sequence[dict], device: torch.device) -> Tensor:
+    """Return what xyxy boxes of each image were scaled by, float32, shape (N, 1, 4)."""
+    return image_sizes(metas, device, 'scale_factor').repeat(1, 2)[:, None]

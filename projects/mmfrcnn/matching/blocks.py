@@ -74,7 +74,7 @@ def match_by_blocks(
             best_of.index_copy_(0, row, last)
 
     def whole(rows: Tensor) -> Tensor:
-        return rows.view(images, -1)[:, :count]
+        return rows.view(images, number * BLOCK)[:, :count]
 
     largest, nearest = whole(largest), whole(nearest).long()
     if excluded is not None:

@@ -21,8 +21,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..boxes import PaddedInstances, image_sizes, pad_instances, positive_box_loss
-from ..boxes.padding import to_device
+from ..boxes import (
+    PaddedInstances,
+    image_sizes,
+    pad_instances,
+    positive_box_loss,
+    scale_factors,
+)
 from ..errors import UserError
 from ..matching import Assignment, Sample, assign_batch, image_keys, sample_batch
 from ..rpn.proposals import padded_proposals
@@ -165,10 +170,14 @@ class BatchedRoIHead(BaseModule):
     ) -> dict[str, Tensor]:
         """Run regions (R, 5), of which empty slots must not sway the others.
 
-        Batch norm takes its statistics over all that it is given: with it only the
-        valid regions are run, at the price of a wait for their number.
+        Batch norm takes its statistics over all that it is given: with it, in any layer
+        that sees the regions, only the valid ones are run, at the price of a wait for
+        their number.
         """
-        if not any(isinstance(m, _BatchNorm) and m.training for m in self.modules()):
+        layers = [*self.bbox_roi_extractor.modules(), *self.bbox_head.modules()]
+        if self.with_shared_head:
+            layers += self.shared_head.modules()
+        if not any(isinstance(m, _BatchNorm) and m.training for m in layers):
             return self._bbox_forward(x, rois)
         real = valid.nonzero()[:, 0]
         result = self._bbox_forward(x, rois[real])
@@ -224,7 +233,7 @@ class BatchedRoIHead(BaseModule):
             weight = torch.where(positive, self.train_cfg['pos_weight'], weight)
         scores, deltas = scores.float(), deltas.float()
 
-        deltas = deltas.view(len(deltas), -1, 4)  # (R, C or 1, 4)
+        deltas = deltas.unflatten(1, (-1, 4))  # (R, C or 1, 4)
         slot = labels.clamp(max=deltas.shape[1] - 1)
         deltas = deltas.gather(1, slot.view(-1, 1, 1).expand(-1, 1, 4))[:, 0]
         if head.reg_decoded_bbox:
@@ -271,22 +280,19 @@ class BatchedRoIHead(BaseModule):
         # Empty slots score nothing, so no threshold lets them through.
         probabilities = probabilities.masked_fill(~proposals.mask.view(-1, 1), -1)
         boxes = self._refine(proposals.boxes, result['bbox_pred'].float(), metas)
-        scores = probabilities[:, :-1].view(*boxes.shape[:2], -1)
+        scores = probabilities[:, :-1].unflatten(0, boxes.shape[:2])
         smallest = self.test_cfg.get('min_bbox_size', 0)
         if smallest > 0:
             large = (boxes[..., 2:] - boxes[..., :2] >= smallest).all(-1)
             scores = scores.masked_fill(~large, -1)
         if rescale:
-            scale = to_device(
-                [meta['scale_factor'] for meta in metas], torch.float32, boxes.device
-            )
-            boxes = boxes / scale.repeat(1, 2)[:, None, None]
+            boxes = boxes / scale_factors(metas, boxes.device)[:, None]
         return self._detections(boxes, scores)
 
     def _refine(self, boxes: Tensor, deltas: Tensor, metas: list[dict]) -> Tensor:
         """Apply deltas (R, 4 C) to proposals (N, P, 4), clipped: (N, P, C or 1, 4)."""
         images, slots = boxes.shape[:2]
-        deltas = deltas.view(len(deltas), -1, 4)
+        deltas = deltas.unflatten(1, (-1, 4))
         classes = deltas.shape[1]
         repeated = boxes.view(-1, 1, 4).expand(-1, classes, -1).reshape(-1, 4)
         refined = self.bbox_head.bbox_coder.decode(repeated, deltas.reshape(-1, 4))

@@ -350,15 +350,21 @@ class RegionProposalHead(BaseModule):
         inside = None
         if border >= 0:
             inside = image_sizes(metas, device)
-            shapes = [meta['img_shape'][:2] for meta in metas]
-            if shapes and not grid.any_inside(shapes, border):
-                raise UserError(
-                    f'No anchor lies inside any image of the batch, of {shapes[0]} px '
-                    '(height, width) the first. Give anchor_generator smaller scales, '
-                    'train on larger images, or set train_cfg.rpn.allowed_border=-1, '
-                    'which lets anchors cross the border.'
-                )
+            for meta in metas:
+                if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
+                    raise _no_anchor(meta, border)
         return grid.valid(padded, inside, border)
+
+
+def _no_anchor(meta: dict, border: float) -> UserError:
+    """Refuse an image that the RPN could never be trained on, as mmdet does."""
+    image = meta.get('img_path') or f'An image of {meta.get("ori_shape", "unknown")} px'
+    return UserError(
+        f'{image}: resized to {tuple(meta["img_shape"][:2])} px (height, width), no '
+        f'anchor lies inside it (train_cfg.rpn.allowed_border={border}). Leave it out, '
+        'train on larger images, give anchor_generator smaller scales, or set '
+        'allowed_border=-1, which lets anchors cross the border.'
+    )
 
 
 def _proposal_rules(cfg: dict) -> ProposalRules:

@@ -13,8 +13,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ..boxes import PaddedInstances, grouped_nms, pad_instances
-from ..boxes.padding import to_device
+from ..boxes import PaddedInstances, grouped_nms, pad_instances, scale_factors
 
 
 class Proposals(Sequence):
@@ -54,10 +53,7 @@ class Proposals(Sequence):
 
     def rescaled(self, metas: Sequence[dict]) -> Proposals:
         """Return the same in pixels of the original images."""
-        scale = to_device(
-            [meta['scale_factor'] for meta in metas], torch.float32, self.boxes.device
-        )
-        boxes = self.boxes / scale.repeat(1, 2)[:, None]
+        boxes = self.boxes / scale_factors(metas, self.boxes.device)
         return Proposals(boxes, self.scores, self.mask)
 
 
