@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -252,6 +253,21 @@ def test_offsets_of_a_larger_map_are_read_from_flat_memory():
         read = small[0].numel()
         assert torch.equal(big.grad.flatten(1)[:, :read], small.grad.flatten(1))
         assert small.grad.any() and not big.grad.flatten(1)[:, read:].any()
+
+
+@pytest.mark.parametrize('small', ['offset', 'mask'])
+def test_maps_smaller_than_the_output_are_named(small):
+    """mmcv's kernels would read what lies behind them in memory."""
+    input, offset, mask, weight, bias = make(GEOMETRIES[0])
+    height, width = offset.shape[2:]
+    if small == 'offset':
+        offset = offset[..., 1:, :].contiguous()
+    else:
+        mask = mask[..., 1:, :].contiguous()
+    shape = (*dict(offset=offset, mask=mask)[small].shape,)
+    words = f'{small} of shape {shape} is too small for an output of {height, width}'
+    with pytest.raises(ValueError, match=re.escape(words)):
+        modulated_deform_conv2d(input, offset, mask, weight, bias, *GEOMETRIES[0])
 
 
 def test_dyhead_runs():

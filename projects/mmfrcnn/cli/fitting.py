@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmfrcnn.compat.checkpoint_weights import first_few, unloadable
 from mmfrcnn.errors import UserError
 
 ELEMENTWISE = (
@@ -51,7 +52,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], path: str) -> No
     wrong = [f'{name} is missing' for name in own.keys() - weights.keys()]
     wrong += [f'{name} is not in the model' for name in weights.keys() - own.keys()]
     for name in own.keys() & weights.keys():
-        fault = _unloadable(weights[name], own[name])
+        fault = unloadable(weights[name], own[name])
         if not fault and weights[name].shape != own[name].shape:
             found, expected = tuple(weights[name].shape), tuple(own[name].shape)
             fault = f'{found}, in the model {expected}'
@@ -60,7 +61,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], path: str) -> No
     if wrong:
         raise UserError(
             f'{path} is not of the model in this config: {len(wrong)} weights differ '
-            f'({_first(wrong)}). Use the config it was trained with'
+            f'({first_few(wrong)}). Use the config it was trained with'
         )
     _say_not_finite(weights, path)
 
@@ -83,32 +84,16 @@ def check_first_weights(
     if not common:
         raise UserError(
             f'{path} holds no weight of the model in this config: it has '
-            f'{_first(list(given)) or "none"}, the model {_first(list(own))}'
+            f'{first_few(list(given)) or "none"}, the model {first_few(list(own))}'
         )
-    faults = {name: _unloadable(given[name], own[name]) for name in common}
+    faults = {name: unloadable(given[name], own[name]) for name in common}
     wrong = [f'{name} is {fault}' for name, fault in faults.items() if fault]
     if wrong:
         raise UserError(
-            f'{path}: {len(wrong)} weights cannot be loaded ({_first(wrong)}). '
+            f'{path}: {len(wrong)} weights cannot be loaded ({first_few(wrong)}). '
             "Save them as the model's state_dict()"
         )
     _say_not_finite({name: given[name] for name in common}, path)
-
-
-def _unloadable(value: Any, own: Tensor) -> str:
-    """Say what keeps a value from being copied into a weight as it is, or ''."""
-    if not isinstance(value, Tensor):
-        return f'{type(value).__name__}, not a tensor'
-    if value.is_nested or value.layout != torch.strided:
-        return f'{"nested" if value.is_nested else "sparse"}, in the model dense'
-    if value.is_quantized:
-        return 'quantised, in the model not'
-    if value.is_meta:
-        return 'without values (on the device meta)'
-    kinds = [(t.is_floating_point(), t.is_complex()) for t in (value, own)]
-    if kinds[0] != kinds[1]:
-        return f'{value.dtype}, in the model {own.dtype}'
-    return ''
 
 
 def _say_not_finite(weights: Mapping[str, Tensor], path: str) -> None:
@@ -116,14 +101,10 @@ def _say_not_finite(weights: Mapping[str, Tensor], path: str) -> None:
     if names:
         print_log(
             f'{path}: {len(names)} of {len(weights)} weights hold NaN or infinity '
-            f'({_first(names)}): detections will be wrong or none',
+            f'({first_few(names)}): detections will be wrong or none',
             logger='current',
             level=30,
         )
-
-
-def _first(texts: list[str]) -> str:
-    return '; '.join(sorted(texts)[:3]) + ('; ...' if len(texts) > 3 else '')
 
 
 def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], path: str) -> None:

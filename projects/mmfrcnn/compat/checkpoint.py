@@ -24,7 +24,7 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmfrcnn.compat import safetensors
+from mmfrcnn.compat import checkpoint_weights, safetensors
 from mmfrcnn.compat.checkpoint_parts import check_parts
 from mmfrcnn.errors import UserError
 
@@ -94,6 +94,7 @@ def install() -> None:
     if not hasattr(load, '__wrapped__'):
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
     OneCycleParamScheduler.state_dict = _values_of_one_cycle
+    checkpoint_weights.install()
 
 
 def _values_of_one_cycle(self: OneCycleParamScheduler) -> dict[str, Any]:
@@ -131,6 +132,7 @@ def _with_clear_errors(load):
 
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        cls.last_read = str(filename)
         if str(filename).endswith('.safetensors') and '://' not in str(filename):
             return {'state_dict': safetensors.read(filename)[0]}
         try:

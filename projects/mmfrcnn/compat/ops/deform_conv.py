@@ -92,14 +92,23 @@ def _inside(offset: Tensor, kernel: torch.Size, geometry: Geometry) -> Tensor:
 
 
 def _of_size(offset: Tensor, mask: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-    """Read the maps of each image from flat memory, at the size of ``output``."""
+    """Read the maps of each image from flat memory, at the size of ``output``.
+
+    Raises:
+        ValueError: If they are of a smaller map; mmcv's kernels would read beyond them.
+    """
     size = output.shape[2:]
 
-    def read(maps: Tensor) -> Tensor:
+    def read(name: str, maps: Tensor) -> Tensor:
+        if maps.shape[2:].numel() < size.numel():
+            raise ValueError(
+                f'modulated_deform_conv2d: {name} of shape {tuple(maps.shape)} is too '
+                f'small for an output of {tuple(size)} (height, width)'
+            )
         need = maps.shape[1] * size.numel()
         return maps.flatten(1)[:, :need].reshape(*maps.shape[:2], *size)
 
-    return read(offset), read(mask)
+    return read('offset', offset), read('mask', mask)
 
 
 def _copy_flat(buffer: Tensor, grad: Tensor) -> None:
