@@ -10,6 +10,8 @@ import torch
 from mmdet.models.task_modules import AssignResult
 from mmdet.registry import TASK_UTILS
 from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import (
     get_state_dict,
     load_state_dict,
@@ -17,7 +19,9 @@ from mmengine.runner.checkpoint import (
 )
 from mmengine.structures import InstanceData
 from torch import nn
+from torch.utils.data import DataLoader
 
+from mmfrcnn.cli.train import TrainingReport
 from mmfrcnn.matching import BalancedSampler, image_keys
 
 CPU = torch.device('cpu')
@@ -294,6 +298,46 @@ def test_weights_carry_the_count_without_a_key(tmp_path, copied):
     plain = nn.ModuleDict(dict(roi_head=Head(2)))
     plain.load_state_dict(dict(state), strict=True)  # weights of another origin
     assert [one.draws for one in plain['roi_head'].samplers] == [0, 0]
+
+
+@pytest.mark.parametrize('start', ['load_from', 'resume'])
+def test_a_resumed_run_goes_on_counting_and_a_new_one_counts_anew(tmp_path, start):
+    """By a real Runner; both take the weights."""
+
+    class Model(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.head = Head(2)
+
+        def forward(self, inputs, mode):
+            self.head.draw()
+            return dict(loss=self.head.fc(inputs).sum())
+
+    def run(work_dir, **options):
+        model = Model()
+        runner = Runner(
+            model,
+            str(work_dir),
+            train_dataloader=DataLoader([dict(inputs=torch.ones(2))] * 3),
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+            experiment_name=str(work_dir),
+            log_level='ERROR',
+            **options,
+        )
+        runner.register_hook(TrainingReport())
+        runner.load_or_resume() if options else runner.train()
+        return model
+
+    first = run(tmp_path / 'first')
+    assert [one.draws for one in first.head.samplers] == [6, 6]
+    path = str(tmp_path / 'first/epoch_1.pth')
+    then = run(tmp_path / 'then', load_from=path, resume=start == 'resume')
+    saved = torch.load(path)['state_dict']
+    assert torch.equal(then.head.fc.weight, saved['head.fc.weight'])
+    expected = {'load_from': [0, 0], 'resume': [3, 3]}[start]
+    assert [one.draws for one in then.head.samplers] == expected
 
 
 def test_image_keys():

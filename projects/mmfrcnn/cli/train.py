@@ -30,6 +30,7 @@ from mmfrcnn.cli.scale_checks import scale_warnings
 from mmfrcnn.cli.schedule_checks import Length, schedule_warnings
 from mmfrcnn.cli.work_dir import check_unused, checkpoint_template
 from mmfrcnn.errors import UserError
+from mmfrcnn.matching import forget_draws
 from mmfrcnn.training import (
     AlternatingTrainLoop,
     CompileHook,
@@ -138,6 +139,7 @@ class TrainingReport(Hook):
         weights = checkpoint.get('state_dict', checkpoint)
         metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
         if not runner._resume:
+            forget_draws(weights)  # the samples are those of a new training
             check_first_weights(model, weights, path)
             check_classes(checkpoint, metainfo.get('classes'), path)
             return

@@ -4,7 +4,7 @@ Both stages use the same two steps: the RPN on anchors, the second stage on prop
 """
 
 from .assigner import AnchorAssigner, Assignment
-from .sampler import BalancedSampler, Sample, image_keys
+from .sampler import BalancedSampler, Sample, forget_draws, image_keys
 from .stock import assign_batch, sample_batch
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     'BalancedSampler',
     'Sample',
     'assign_batch',
+    'forget_draws',
     'image_keys',
     'sample_batch',
 ]

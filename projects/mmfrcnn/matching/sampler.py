@@ -13,7 +13,7 @@ the weights: keys stay mmdet's), so a resumed run draws as an uninterrupted one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +193,12 @@ def _load_draws(
     counts = metadata.get('draws', ())
     for sampler, draws in zip(_samplers_of(head), counts, strict=False):
         sampler.draws = int(draws)
+
+
+def forget_draws(weights: Mapping[str, Any]) -> None:
+    """Take the counts of draws out of a checkpoint's ``state_dict``, if it has any."""
+    for metadata in getattr(weights, '_metadata', {}).values():
+        metadata.pop('draws', None)
 
 
 def _draw(key: Tensor, wanted: Tensor, most: int) -> tuple[Tensor, Tensor]:
