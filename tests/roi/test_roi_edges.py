@@ -31,7 +31,7 @@ class TwoLayers(torch.nn.Sequential):
         super().__init__(torch.nn.Conv2d(6, 6, 1), torch.nn.BatchNorm2d(6))
 
 
-MODELS.register_module(module=TwoLayers, name='TwoLayersOfTest')
+MODELS.register_module(module=TwoLayers, name='TwoLayersOfTest', force=True)
 
 
 @pytest.mark.parametrize(

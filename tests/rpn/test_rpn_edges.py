@@ -23,6 +23,23 @@ def test_broken_deltas_are_dropped_where_no_size_is_asked_for(
     assert torch.equal(whole.mask.sum(1) - proposals.mask.sum(1), torch.full((4,), 3))
 
 
+def test_scores_of_zero_and_at_the_threshold_are_kept(make_pair, features, metas):
+    """Nothing is suppressed here, so the anchors can be counted."""
+    everything = dict(nms_pre=-1, max_per_img=-1, min_bbox_size=-1)
+    nms = dict(type='nms', iou_threshold=1.0)
+    ours, _ = make_pair(test_cfg=dict(everything, nms=nms))
+    scores, deltas = ours([level[:1, :, :12, :16] for level in features])
+    sizes = [level.numel() for level in scores]
+    sunk = [torch.full_like(level, -200) for level in scores]  # the sigmoid is 0
+    proposals = ours.predict_by_feat(sunk, deltas, metas[:1])
+    assert int(proposals.mask.sum()) == sum(sizes) and not proposals.scores.any()
+    ours.test_cfg['score_thr'] = 0.5
+    for place, level in enumerate(sunk):
+        level.fill_(0.0 if place == 1 else -1e-3)
+    proposals = ours.predict_by_feat(sunk, deltas, metas[:1])
+    assert int(proposals.mask.sum()) == sizes[1]
+
+
 def test_a_batch_of_no_images(make_pair, features):
     ours, _ = make_pair()
     maps = ours([level[:0] for level in features])
