@@ -65,6 +65,19 @@ def test_valid_anchors_are_mmdets(make, border):
     assert not mask.all()
 
 
+@pytest.mark.parametrize('border', [0, 3])
+def test_whether_any_anchor_is_inside_is_what_the_mask_says(border):
+    """Anchors of 16 x 16 px whose sides lie on whole pixels: an edge does not count."""
+    generator = AnchorGenerator(strides=[8], scales=[2], ratios=[1.0])
+    anchors = grid.AnchorGridCache(generator)([(8, 8)], CPU)
+    found = {}
+    for size in [(side, 64) for side in range(1, 33)] + [(64, s) for s in range(1, 33)]:
+        sizes = torch.tensor([size], dtype=torch.float32)
+        found[size] = anchors.any_inside(size, border)
+        assert found[size] == bool(anchors.valid(None, sizes, border).any()), size
+    assert set(found.values()) == {True, False}
+
+
 def test_nothing_to_exclude_is_no_mask():
     generator = fpn_anchors()
     anchors = grid.AnchorGridCache(generator)(feature_sizes(generator, 64, 64), CPU)

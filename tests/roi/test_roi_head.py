@@ -146,6 +146,22 @@ def test_samples_without_ignored_instances(make_pair, features, proposals, sampl
     assert torch.isfinite(losses['loss_cls'])
 
 
+def test_sides_of_a_detection_are_at_least_the_smallest(make_pair, features, samples):
+    ours, _ = make_pair(
+        bbox_head=dict(reg_class_agnostic=True),
+        test_cfg=dict(min_bbox_size=8, score_thr=0.0, max_per_img=-1),
+    )
+    for parameter in ours.bbox_head.fc_reg.parameters():
+        parameter.data.zero_()  # boxes stay as they are
+    boxes = torch.tensor(
+        [[10, 10, 18, 40], [10, 50, 17.9, 90], [60, 10, 90, 18], [99, 10, 130, 17.9]]
+    )
+    found = ours.predict(
+        [level[:1] for level in features], [InstanceData(bboxes=boxes)], samples[:1]
+    )
+    assert torch.equal(found[0].bboxes.unique(dim=0), boxes[::2])
+
+
 def test_forward_scores_every_proposal(make_pair, features, proposals, samples):
     ours, _ = make_pair()
     scores, deltas = ours(tuple(features), proposals, samples)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+
+from mmfrcnn.errors import UserError
 
 
 def test_broken_deltas_are_dropped_where_no_size_is_asked_for(
@@ -81,3 +84,64 @@ def test_defaults_and_attributes_are_mmdets(softmax):
         assert type(mine) is type(other) and mine.extra_repr() == other.extra_repr()
         assert mine.loss_weight == other.loss_weight
     assert ours.loss_bbox.beta == theirs.loss_bbox.beta
+
+
+@pytest.mark.parametrize('border', [0, 3])
+def test_an_image_without_an_anchor_inside_is_named(
+    make_pair, features, metas, truth, border
+):
+    """Wherever it stands in a batch; mmdet refuses the batch, too."""
+    ours, theirs = make_pair(train_cfg=dict(allowed_border=border))
+    metas[1].update(img_shape=(9, 8), img_path='photos/tiny.jpg', ori_shape=(18, 16))
+    words = r'^photos/tiny\.jpg: resized to \(9, 8\) .*allowed_border=-1'
+    with pytest.raises(UserError, match=words):
+        ours.loss_by_feat(*ours(features), truth, metas)
+    with pytest.raises(ValueError, match='no valid anchor'):
+        theirs.loss_by_feat(*theirs(features), truth, metas)
+    del metas[1]['img_path']
+    with pytest.raises(UserError, match=r'^An image of \(18, 16\) px: resized to'):
+        ours.loss_by_feat(*ours(features), truth, metas)
+    metas[1]['img_shape'] = (100, 256)
+    kept = [level[:3] for level in features]  # the last has no anchor inside, either
+    losses = ours.loss_by_feat(*ours(kept), truth[:3], metas[:3])
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_a_tiny_image_where_anchors_may_cross_the_border(make_pair):
+    ours, _ = make_pair(train_cfg=dict(allowed_border=-1))
+    features = [torch.randn(1, 8, size, size) for size in (2, 1, 1, 1, 1)]
+    box = InstanceData(
+        bboxes=torch.tensor([[1.0, 1.0, 6.0, 7.0]]), labels=torch.tensor([0])
+    )
+    meta = dict(img_shape=(8, 8), pad_shape=(8, 8), img_id=0)
+    total = sum(ours.loss_by_feat(*ours(features), [box], [meta]).values())
+    assert torch.isfinite(total) and total > 0
+
+
+def test_wrong_arguments_are_named(make_pair):
+    with pytest.raises(UserError, match=r'num_classes.*80'):
+        MODELS.build(dict(type='RegionProposalHead', in_channels=8, num_classes=80))
+    uneven = dict(
+        type='SSDAnchorGenerator',
+        strides=[8, 16, 32],
+        ratios=[[2], [2, 3], [2]],
+        basesize_ratio_range=(0.15, 0.9),
+    )
+    with pytest.raises(UserError, match='as many anchors'):
+        MODELS.build(
+            dict(type='RegionProposalHead', in_channels=8, anchor_generator=uneven)
+        )
+    ours, _ = make_pair(test_cfg=dict(nms=dict(type='soft_nms', iou_threshold=0.5)))
+    with pytest.raises(UserError, match='soft_nms'):
+        ours.predict_by_feat(
+            *ours([torch.zeros(1, 8, 4, 4)] * 5), [dict(img_shape=(16, 16))]
+        )
+    with pytest.raises(TypeError, match='in_chanels'):
+        MODELS.build(dict(type='RegionProposalHead', in_chanels=8, in_channels=8))
+
+
+def test_a_sampler_that_adds_ground_truth_is_refused(make_pair):
+    """Anchors are sampled, not boxes: mmdet's default would shift every index."""
+    adding = dict(type='RandomSampler', num=64, pos_fraction=0.5)
+    with pytest.raises(UserError, match='add_gt_as_proposals'):
+        make_pair(train_cfg=dict(sampler=adding))
