@@ -12,7 +12,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from mmfrcnn.roi import PyramidRoIExtractor
+from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
 
 
 @MODELS.register_module()
@@ -25,7 +25,7 @@ class ContextRoIExtractor(PyramidRoIExtractor):
 
     Args:
         context_scale (float): Sides of the enlarged region, relative to the region's.
-        **kwargs: Arguments of :class:`~mmfrcnn.roi.PyramidRoIExtractor`.
+        **kwargs: Arguments of :class:`~mmfrcnn.modeling.PyramidRoIExtractor`.
     """
 
     def __init__(self, *, context_scale: float = 2.0, **kwargs: Any) -> None:

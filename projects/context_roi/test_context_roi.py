@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from context_roi import ContextRoIExtractor
-from mmfrcnn.roi import PyramidRoIExtractor
+from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
 
 PROJECT = Path(__file__).resolve().parent
 REPOSITORY = PROJECT.parents[1]

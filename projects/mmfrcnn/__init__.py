@@ -15,31 +15,21 @@ compat.install()
 
 # Importing them registers them; they import mmdet, so only now.
 from mmfrcnn import (  # noqa: E402
-    backbones,
-    datasets,
-    detectors,
+    data,
+    deploy,
     evaluation,
-    inference,
-    interop,
-    matching,
-    roi,
-    rpn,
-    shapes,
+    modeling,
     training,
+    weights,
 )
 
 __all__ = [
     '__version__',
-    'backbones',
     'compat',
-    'datasets',
-    'detectors',
+    'data',
+    'deploy',
     'evaluation',
-    'inference',
-    'interop',
-    'matching',
-    'roi',
-    'rpn',
-    'shapes',
+    'modeling',
     'training',
+    'weights',
 ]

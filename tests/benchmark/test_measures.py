@@ -6,16 +6,16 @@ import time
 
 import pytest
 import torch
+from mmfrcnn_benchmark.contenders import choose_contenders
+from mmfrcnn_benchmark.counts import count_operators
+from mmfrcnn_benchmark.openmmlab import Ours, StockMMDet
+from mmfrcnn_benchmark.scale import growth
+from mmfrcnn_benchmark.timing import paired_ratio, summarise, take_turns
+from mmfrcnn_benchmark.torchvision import TorchVision
+from mmfrcnn_benchmark.workload import Workload, make_scenes
 
-from mmfrcnn.benchmark.contenders import choose_contenders
-from mmfrcnn.benchmark.counts import count_operators
-from mmfrcnn.benchmark.openmmlab import Ours, StockMMDet
-from mmfrcnn.benchmark.scale import growth
-from mmfrcnn.benchmark.stages import Region, Stopwatch, watched
-from mmfrcnn.benchmark.timing import paired_ratio, summarise, take_turns
-from mmfrcnn.benchmark.torchvision import TorchVision
-from mmfrcnn.benchmark.workload import Workload, make_scenes
 from mmfrcnn.errors import UserError
+from mmfrcnn.training.stages import Region, Stopwatch, watched
 
 
 def test_ratios_are_of_rounds():

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmfrcnn_benchmark import loader, scale
+from mmfrcnn_benchmark.tables import render
 
 import mmfrcnn  # noqa: F401
-from mmfrcnn.benchmark import loader, scale
-from mmfrcnn.benchmark.tables import render
 from mmfrcnn.cli.config import load_config
 
 from ..end_to_end.tiny import make_config

@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import Config
 
 import mmfrcnn  # noqa: F401
+from mmfrcnn.cli.checking.registered import accepted_keys, check_registered
 from mmfrcnn.cli.config import leaves, load_config, parse_options
-from mmfrcnn.cli.registered import accepted_keys, check_registered
 from mmfrcnn.cli.runtime import _copy_beside_the_work
 from mmfrcnn.errors import UserError
 

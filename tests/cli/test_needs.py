@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 
-from mmfrcnn.cli import needs
-from mmfrcnn.cli.needs import check_needs
+from mmfrcnn.cli.checking import needs
+from mmfrcnn.cli.checking.needs import check_needs
 from mmfrcnn.errors import UserError
 
 

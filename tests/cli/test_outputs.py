@@ -15,7 +15,7 @@ from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder, mark_folder
 from mmfrcnn.cli.store_proposals import _check_out
 from mmfrcnn.cli.test import _check_outputs, _dump
-from mmfrcnn.datasets.proposals import save_proposals
+from mmfrcnn.data.proposals import save_proposals
 from mmfrcnn.errors import UserError
 
 

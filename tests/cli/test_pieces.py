@@ -26,9 +26,7 @@ from pycocotools import mask as coco_mask
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
 from mmfrcnn.cli.browse_dataset import contact_sheet
-from mmfrcnn.cli.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.cli.drawing import DetDataSample, DetectionPainter, write_picture
-from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.predict import (
     PreparedImages,
@@ -41,6 +39,8 @@ from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
 from mmfrcnn.cli.train import _choose_start
 from mmfrcnn.errors import UserError
+from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
+from mmfrcnn.weights.fitting import check_weights
 
 
 @pytest.mark.parametrize(

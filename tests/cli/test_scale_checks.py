@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmfrcnn.cli.scale_checks import scale_warnings
+from mmfrcnn.cli.checking.scales import scale_warnings
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

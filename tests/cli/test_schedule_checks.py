@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 import mmfrcnn  # noqa: F401
-from mmfrcnn.cli.schedule_checks import Length, schedule_warnings
+from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
 from mmfrcnn.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

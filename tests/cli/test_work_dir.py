@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 import mmfrcnn  # noqa: F401
-from mmfrcnn.cli.work_dir import check_config_copy
+from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.errors import UserError
 
 

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.cli.detector import Detector
+from mmfrcnn.deploy.detector import Detector
 
 from .tiny import REPO, make_config, run_here
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from mmfrcnn.shapes.generate import make_shapes
+from mmfrcnn.data.shapes.generate import make_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 

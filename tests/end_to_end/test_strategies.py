@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import mmfrcnn  # noqa: F401  (before mmdet)
-from mmfrcnn.datasets.proposals import StoredProposals
+from mmfrcnn.data.proposals import StoredProposals
 
 from .tiny import make_config, run_tool
 

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmfrcnn.datasets import check_dataset, settle_classes
+from mmfrcnn.data.checks.preflight import check_dataset
+from mmfrcnn.data.class_names import settle_classes
 from mmfrcnn.evaluation.lvis import numpy_float
 
 NAMES = ('aardvark', 'zebra_(animal)', 'rare_thing')

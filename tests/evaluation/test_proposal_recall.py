@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import mmfrcnn  # noqa: F401  (it registers the metric)
-from mmfrcnn.evaluation import ProposalRecall
+from mmfrcnn.evaluation.proposal_recall import ProposalRecall
 
 NUMBERS = (1, 7, 100)
 

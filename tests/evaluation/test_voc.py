@@ -12,8 +12,8 @@ import pytest
 import torch
 from mmdet.evaluation import VOCMetric
 
-from mmfrcnn.datasets import VocXmlDataset
-from mmfrcnn.evaluation import PascalVocMetric
+from mmfrcnn.data.formats.voc_xml import VocXmlDataset
+from mmfrcnn.evaluation.voc import PascalVocMetric
 
 from .devkit import Detection, Truth, mean_average_precision
 

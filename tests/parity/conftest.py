@@ -176,7 +176,7 @@ def first_ones(monkeypatch):
         RandomSampler, 'random_choice', lambda self, gallery, num: gallery[:num]
     )
     monkeypatch.setattr(
-        mmfrcnn.matching.BalancedSampler,
+        mmfrcnn.modeling.BalancedSampler,
         '_next_keys',
         lambda self, keys, ids: torch.arange(
             len(ids) - 1, -1, -1, device=ids.device

@@ -10,8 +10,7 @@ import warnings
 
 import pytest
 import torch
-
-from mmfrcnn.benchmark.counts import count_operators, gpu_paths
+from mmfrcnn_benchmark.counts import count_operators, gpu_paths
 
 BATCH_SIZES = (2, 8, 16)
 

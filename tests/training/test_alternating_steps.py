@@ -10,9 +10,9 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mmfrcnn.datasets.proposals import StoredProposals
-from mmfrcnn.training.propose import propose, unaugmented
-from mmfrcnn.training.steps import STEPS
+from mmfrcnn.data.proposals import StoredProposals
+from mmfrcnn.training.alternating.propose import propose, unaugmented
+from mmfrcnn.training.alternating.steps import STEPS
 
 PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head')
 # From the paper, section 3.2, and not from the code: who learns in which step.

@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch._dynamo.utils import counters
 
-from mmfrcnn.training import compile_detector
+from mmfrcnn.training.compiled import compile_detector
 
 SHAPES = [(2, 64, 96), (2, 96, 64), (3, 128, 96), (2, 160, 96), (4, 64, 128)]
 

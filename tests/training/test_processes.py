@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from mmfrcnn.training import ChannelsLastHook, LossRecordHook
+from mmfrcnn.training.channels_last import ChannelsLastHook
+from mmfrcnn.training.loss_record import LossRecordHook
 
 # Losses of two iterations, and images in each batch, of processes 0 and 1.
 LOSSES = ([1.0, 2.0], [4.0, 5.0])

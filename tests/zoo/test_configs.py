@@ -12,7 +12,7 @@ import yaml
 from mmdet.registry import VISUALIZERS
 from mmengine.config import Config
 
-from mmfrcnn.cli.registered import check_registered
+from mmfrcnn.cli.checking.registered import check_registered
 
 from . import small
 from .pictures import COCO

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.hooks import EarlyStoppingHook, EMAHook
 from mmengine.runner import Runner
 
+from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
-from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.test import _augment
 from mmfrcnn.cli.train import TrainingReport
 

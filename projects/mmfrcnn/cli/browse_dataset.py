@@ -25,11 +25,11 @@ from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
+from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.outputs import check_folder, mark_folder
-from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.runtime import explained
-from mmfrcnn.datasets import settle_classes
+from mmfrcnn.data.class_names import settle_classes
 from mmfrcnn.errors import UserError
 
 IGNORED_COLOUR = (150, 150, 150)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmfrcnn.datasets.conversion import convert
+from mmfrcnn.data.conversion import convert
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,18 +9,18 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from mmfrcnn.cli.config import load_config
-from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.errors import UserError
-from mmfrcnn.interop.detectron2 import from_detectron2
-from mmfrcnn.interop.files import (
+from mmfrcnn.weights.detectron2 import from_detectron2
+from mmfrcnn.weights.files import (
     check_output,
     read_tensors,
     read_weights,
     write_state_dict,
     write_weights,
 )
-from mmfrcnn.interop.mapping import Weights
-from mmfrcnn.interop.torchvision import from_torchvision, to_torchvision
+from mmfrcnn.weights.fitting import check_weights
+from mmfrcnn.weights.mapping import Weights
+from mmfrcnn.weights.torchvision import from_torchvision, to_torchvision
 
 
 def run(args: argparse.Namespace) -> None:

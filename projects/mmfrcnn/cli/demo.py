@@ -17,7 +17,7 @@ from mmengine.runner import load_checkpoint
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.errors import UserError
-from mmfrcnn.visualization import write_panels
+from mmfrcnn.visualization.panels import write_panels
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / 'configs' / 'shapes' / 'faster-rcnn_r18_fpn_shapes.py'

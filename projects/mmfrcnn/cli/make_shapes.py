@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmfrcnn.shapes.generate import DEFAULT_COUNTS, DEFAULT_SEED, make_shapes
+from mmfrcnn.data.shapes.generate import DEFAULT_COUNTS, DEFAULT_SEED, make_shapes
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,15 +16,15 @@ from mmengine.utils import ProgressBar
 from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader, Dataset
 
+from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
-from mmfrcnn.cli.detector import Detector
 from mmfrcnn.cli.drawing import DetectionPainter, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
-from mmfrcnn.cli.registered import check_registered
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.deploy.detector import Detector
 from mmfrcnn.errors import UserError
 
 SOME_LEFT_OUT = 3

@@ -16,11 +16,12 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmfrcnn.cli.checking.registered import check_registered
+from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.memory import keep_freed_memory
-from mmfrcnn.cli.registered import check_registered
-from mmfrcnn.cli.work_dir import check_config_copy
-from mmfrcnn.datasets import PreflightHook, explain_data_error, settle_classes
+from mmfrcnn.data.checks.preflight import PreflightHook, explain_data_error
+from mmfrcnn.data.class_names import settle_classes
 from mmfrcnn.errors import UserError
 
 

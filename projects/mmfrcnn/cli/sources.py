@@ -8,7 +8,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from mmfrcnn.datasets.images import SUFFIXES
+from mmfrcnn.data.images import SUFFIXES
 from mmfrcnn.errors import UserError
 
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')

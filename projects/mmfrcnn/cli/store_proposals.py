@@ -13,12 +13,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.cli.checkpoints import check_checkpoint
-from mmfrcnn.cli.fitting import check_weights
 from mmfrcnn.cli.runtime import explained, prepare, say
-from mmfrcnn.datasets.proposals import read_arrays, save_proposals
+from mmfrcnn.data.proposals import read_arrays, save_proposals
 from mmfrcnn.errors import UserError
-from mmfrcnn.training.propose import propose, unaugmented
+from mmfrcnn.training.alternating.propose import propose, unaugmented
+from mmfrcnn.weights.checkpoints import check_checkpoint
+from mmfrcnn.weights.fitting import check_weights
 
 
 def run(args: argparse.Namespace) -> None:

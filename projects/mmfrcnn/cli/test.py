@@ -14,9 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfrcnn.cli.checkpoints import check_checkpoint
-from mmfrcnn.cli.fitting import check_classes, check_weights
-from mmfrcnn.cli.needs import check_needs
+from mmfrcnn.cli.checking.needs import check_needs
 from mmfrcnn.cli.outputs import (
     check_file,
     check_folder,
@@ -33,8 +31,10 @@ from mmfrcnn.cli.runtime import (
     prepare,
     say,
 )
+from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.errors import UserError
-from mmfrcnn.inference import FastInferenceHook
+from mmfrcnn.weights.checkpoints import check_checkpoint
+from mmfrcnn.weights.fitting import check_classes, check_weights
 
 PICKLES = ('.pkl', '.pickle')
 

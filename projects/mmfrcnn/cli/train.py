@@ -13,29 +13,24 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from mmfrcnn.cli.checkpoints import (
-    check_checkpoint,
-    find_last_checkpoint,
-)
+from mmfrcnn.cli.checking.needs import check_needs
+from mmfrcnn.cli.checking.scales import scale_warnings
+from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
+from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
-from mmfrcnn.cli.fitting import (
+from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
+from mmfrcnn.errors import UserError
+from mmfrcnn.modeling.sampler import forget_draws
+from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
+from mmfrcnn.training.compiled import CompileHook
+from mmfrcnn.training.data_wait import DataWaitHook
+from mmfrcnn.training.profiling import ProfileHook
+from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
+from mmfrcnn.weights.fitting import (
     check_classes,
     check_first_weights,
     check_optimizer,
     check_weights,
-)
-from mmfrcnn.cli.needs import check_needs
-from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
-from mmfrcnn.cli.scale_checks import scale_warnings
-from mmfrcnn.cli.schedule_checks import Length, schedule_warnings
-from mmfrcnn.cli.work_dir import check_unused, checkpoint_template
-from mmfrcnn.errors import UserError
-from mmfrcnn.matching import forget_draws
-from mmfrcnn.training import (
-    AlternatingTrainLoop,
-    CompileHook,
-    DataWaitHook,
-    ProfileHook,
 )
 
 

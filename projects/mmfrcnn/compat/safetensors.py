@@ -10,7 +10,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from ..errors import UserError
+from mmfrcnn.errors import UserError
 
 # What a file has beyond the weights, such as rows that only their source needs.
 EXTRA = 'extras.'

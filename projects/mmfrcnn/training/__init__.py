@@ -1,15 +1,16 @@
-"""Hooks and loops of training."""
+"""Loops, and what acts between the steps of training."""
 
-from .alternating import AlternatingTrainLoop
-from .channels_last import ChannelsLastHook
-from .compiled import CompileHook, compile_detector
-from .data_wait import DataWaitHook
-from .freeze_norm import FreezeNormHook
-from .loss_record import LossRecordHook
-from .profiling import ProfileHook
-from .step_log import StepLogProcessor
+from mmfrcnn.training.alternating import AlternatingFasterRCNN, AlternatingTrainLoop
+from mmfrcnn.training.channels_last import ChannelsLastHook
+from mmfrcnn.training.compiled import CompileHook
+from mmfrcnn.training.data_wait import DataWaitHook
+from mmfrcnn.training.freeze_norm import FreezeNormHook
+from mmfrcnn.training.loss_record import LossRecordHook
+from mmfrcnn.training.profiling import ProfileHook
+from mmfrcnn.training.step_log import StepLogProcessor
 
 __all__ = [
+    'AlternatingFasterRCNN',
     'AlternatingTrainLoop',
     'ChannelsLastHook',
     'CompileHook',
@@ -18,5 +19,4 @@ __all__ = [
     'LossRecordHook',
     'ProfileHook',
     'StepLogProcessor',
-    'compile_detector',
 ]

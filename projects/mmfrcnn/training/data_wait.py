@@ -8,7 +8,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..cores import usable_cores
+from mmfrcnn.cores import usable_cores
 
 
 @HOOKS.register_module()

@@ -13,7 +13,7 @@ from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..errors import UserError
+from mmfrcnn.errors import UserError
 
 SKIPPED_IN_A_ROW = 10
 """So many losses in a row that are not finite are no accident of one batch."""

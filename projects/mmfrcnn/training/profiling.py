@@ -13,8 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.profiler import profile, record_function
 
-from ..benchmark.regions import common_regions, our_regions
-from ..benchmark.stages import STAGES, Region, Stopwatch, watched
+from mmfrcnn.training.regions import common_regions, our_regions
+from mmfrcnn.training.stages import STAGES, Region, Stopwatch, watched
 
 TRACE = 'profile.json'
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmdet.registry import LOG_PROCESSORS
 from mmengine.runner import LogProcessor, Runner
 
-from .alternating import AlternatingTrainLoop
-from .steps import STEPS
+from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
+from mmfrcnn.training.alternating.steps import STEPS
 
 
 @LOG_PROCESSORS.register_module()

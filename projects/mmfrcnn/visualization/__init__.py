@@ -1,5 +1,5 @@
 """Pictures that show what a detector saw and what it made of it."""
 
-from .panels import draw_panel, write_panels
+from mmfrcnn.visualization.panels import draw_panel, write_panels
 
 __all__ = ['draw_panel', 'write_panels']

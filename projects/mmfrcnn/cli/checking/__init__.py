@@ -1,0 +1,1 @@
+"""Whether a config can be what its writer means, asked before anything is built."""

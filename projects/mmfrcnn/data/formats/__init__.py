@@ -1,0 +1,1 @@
+"""Annotation formats, a file each: how they are read, and the data set over them."""

@@ -1,0 +1,5 @@
+"""Backbones of torchvision."""
+
+from mmfrcnn.modeling.backbones.torchvision_backbone import TorchvisionBackbone
+
+__all__ = ['TorchvisionBackbone']

@@ -1,0 +1,88 @@
+"""Weights that torchvision's networks start from: by enum name, or from a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torchvision
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from mmfrcnn.errors import UserError, did_you_mean
+
+
+def pretrained_init(
+    name: str, weights: str | None, init_cfg: dict | None
+) -> dict | None:
+    """Return the ``init_cfg`` of a torchvision network.
+
+    Args:
+        name (str): The network, as in ``torchvision.models.list_models()``.
+        weights (str | None): Name of a set of its weights, such as ``IMAGENET1K_V1``:
+            becomes their address, fetched when training starts and never before.
+        init_cfg (dict | None): mmengine's, instead.
+
+    Raises:
+        UserError: If there is no such set, or both are given.
+    """
+    if weights is None:
+        return init_cfg
+    if init_cfg is not None:
+        raise UserError(
+            f'{name}: give weights={weights!r} (torchvision downloads them) or '
+            'init_cfg (a file of yours), not both'
+        )
+    sets = torchvision.models.get_model_weights(name)
+    known = [entry.name for entry in sets]
+    if weights not in [*known, 'DEFAULT']:
+        near = did_you_mean(weights, known)
+        raise UserError(f'{name} has no weights {weights!r}, only {known}.{near}')
+    return dict(type='Pretrained', checkpoint=sets[weights].url)
+
+
+def check_pretrained(
+    module: nn.Module, init_cfg: dict | list[dict] | None, name: str, key: str
+) -> None:
+    """Refuse weights that are not a network's, which mmengine would only log.
+
+    Args:
+        module (nn.Module): What is about to be initialised.
+        init_cfg (dict | list[dict] | None): Its initialisation.
+        name (str): The network, for the message.
+        key (str): Where the config has ``init_cfg``, for the message.
+
+    Raises:
+        UserError: If the file is missing, less than nine tenths of the module's
+            tensors are in it by name and shape, or one of them is not finite.
+    """
+    if not isinstance(init_cfg, Mapping) or init_cfg.get('type') != 'Pretrained':
+        return
+    path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix')
+    if '://' not in path and not os.path.isfile(path):
+        raise UserError(
+            f'{key}.checkpoint: no such file: {path}. '
+            'Name a file of weights, or set init_cfg=None to begin from random ones'
+        )
+    loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    state = loaded.get('state_dict', loaded)
+    start = f'{prefix.rstrip(".")}.' if prefix else ''
+    ours = {start + name: value.shape for name, value in module.state_dict().items()}
+    needed = [name for name in ours if not name.endswith('num_batches_tracked')]
+    found = [
+        name for name in needed if getattr(state.get(name), 'shape', None) == ours[name]
+    ]
+    if len(found) < 0.9 * len(needed):
+        raise UserError(
+            f'{key}.checkpoint: {path} is not of {name}: '
+            f'it has {len(found)} of {len(needed)} tensors by name and shape. '
+            f'The file begins with {_first(state)}, the network with {_first(ours)}'
+        )
+    for name in found:
+        # torchvision has sets whose classifier was never trained: not numbers.
+        if not state[name].isfinite().all():
+            raise UserError(f'{key}.checkpoint: {path}: {name} is not finite')
+
+
+def _first(state: Mapping) -> str:
+    return ', '.join(repr(key) for key in list(state)[:3])

@@ -1,0 +1,153 @@
+"""From objectness and deltas of all anchors to ranked proposals, for the whole batch.
+
+Shapes: N images, S anchors over all levels, M candidates before NMS (the best of each
+level), P proposal slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmfrcnn.ops.nms import grouped_nms
+from mmfrcnn.structures.padded_instances import (
+    PaddedInstances,
+    pad_instances,
+    scale_factors,
+)
+
+
+class Proposals(Sequence):
+    """The proposals of N images in P slots each, best first.
+
+    It is also the list of per-image ``InstanceData`` that mmdet's heads expect. The
+    list is made only when somebody asks for an image: that has to wait for the device.
+
+    Args:
+        boxes (Tensor): xyxy in input pixels, float32, shape (N, P, 4); zeros in empty
+            slots.
+        scores (Tensor): Objectness in [0, 1], float32, shape (N, P).
+        mask (Tensor): Slots that hold a proposal: the first ones, bool, shape (N, P).
+    """
+
+    def __init__(self, boxes: Tensor, scores: Tensor, mask: Tensor) -> None:
+        self.boxes = boxes
+        self.scores = scores
+        self.mask = mask
+        self._instances: list[InstanceData] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, image):
+        if self._instances is None:
+            counts = self.mask.sum(1).tolist()
+            self._instances = [
+                InstanceData(
+                    bboxes=self.boxes[i, :count],
+                    scores=self.scores[i, :count],
+                    labels=torch.zeros_like(self.scores[i, :count], dtype=torch.int64),
+                )
+                for i, count in enumerate(counts)
+            ]
+        return self._instances[image]
+
+    def rescaled(self, metas: Sequence[dict]) -> Proposals:
+        """Return the same in pixels of the original images."""
+        boxes = self.boxes / scale_factors(metas, self.boxes.device)
+        return Proposals(boxes, self.scores, self.mask)
+
+
+def padded_proposals(
+    proposals: Sequence[InstanceData], device: torch.device
+) -> PaddedInstances:
+    """Bring proposals of either form, ours or mmdet's list, into slots."""
+    if isinstance(proposals, Proposals):
+        return PaddedInstances(proposals.boxes, proposals.mask)
+    return pad_instances([InstanceData(bboxes=one.bboxes) for one in proposals], device)
+
+
+@dataclass(frozen=True)
+class ProposalRules:
+    """How many proposals, and which.
+
+    Args:
+        nms_pre (int): Candidates a level before NMS; not positive: all.
+        max_per_img (int): Proposals an image after NMS; not positive: all.
+        iou_threshold (float): NMS within an image and level, above this IoU.
+        min_bbox_size (float): Width and height must exceed this, in pixels; negative:
+            no matter.
+        score_thr (float): Objectness must be at least this.
+    """
+
+    nms_pre: int
+    max_per_img: int
+    iou_threshold: float
+    min_bbox_size: float
+    score_thr: float = 0.0
+
+
+@torch.no_grad()
+def select_proposals(
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    level_sizes: list[int],
+    sizes: Tensor,
+    decode: Callable[[Tensor, Tensor], Tensor],
+    rules: ProposalRules,
+) -> Proposals:
+    """Top-k a level, decode, clip, drop the small, NMS, rank (Ren et al. 2015).
+
+    Args:
+        logits (Tensor): Objectness logits, float32, shape (N, S).
+        deltas (Tensor): Box deltas, float32, shape (N, S, 4).
+        anchors (Tensor): xyxy, shape (S, 4).
+        level_sizes (list[int]): Anchors in each level, sum S.
+        sizes (Tensor): (height, width) of each image, shape (N, 2).
+        decode (Callable): (anchors (K, 4), deltas (K, 4)) -> boxes (K, 4).
+        rules (ProposalRules): Numbers and thresholds.
+
+    Returns:
+        Proposals: In P slots, where P is the smaller of ``max_per_img`` and M.
+    """
+    images = len(logits)
+    chosen, level_of, start = [], [], 0
+    for level, (size, level_logits) in enumerate(
+        zip(level_sizes, logits.split(level_sizes, 1), strict=True)
+    ):
+        count = min(rules.nms_pre, size) if rules.nms_pre > 0 else size
+        chosen.append(level_logits.topk(count, dim=1).indices + start)  # (N, count)
+        level_of.append(torch.full((count,), level, device=logits.device))
+        start += size
+    index = torch.cat(chosen, 1)  # (N, M)
+    level_index = torch.cat(level_of)  # (M,)
+
+    candidates = deltas.gather(1, index[..., None].expand(-1, -1, 4))  # (N, M, 4)
+    boxes = decode(anchors[index].view(-1, 4), candidates.view(-1, 4))
+    limit = sizes.flip(-1).repeat(1, 2)[:, None]  # (N, 1, 4): w, h, w, h
+    boxes = torch.minimum(boxes.view_as(candidates), limit).clamp_(min=0)
+    scores = logits.gather(1, index).sigmoid()
+
+    usable = (scores >= rules.score_thr) & torch.isfinite(boxes).all(-1)
+    if rules.min_bbox_size >= 0:
+        usable &= (boxes[..., 2:] - boxes[..., :2] > rules.min_bbox_size).all(-1)
+    # What is not usable is put where it overlaps nothing: a box without area.
+    boxes = torch.where(usable[..., None], boxes, 0.0)
+    image_index = torch.arange(images, device=logits.device)[:, None]
+    groups = image_index * len(level_sizes) + level_index  # (N, M)
+    keep = grouped_nms(
+        boxes.view(-1, 4), scores.view(-1), groups.view(-1), rules.iou_threshold
+    )
+    ranked = scores.masked_fill(~(keep.view_as(usable) & usable), -1)
+    slots = ranked.shape[1]
+    if rules.max_per_img > 0:
+        slots = min(rules.max_per_img, slots)
+    top_scores, top = ranked.topk(slots, dim=1)  # (N, P)
+    mask = top_scores >= 0
+    boxes = boxes.gather(1, top[..., None].expand(-1, -1, 4)) * mask[..., None]
+    return Proposals(boxes, top_scores.clamp(min=0), mask)

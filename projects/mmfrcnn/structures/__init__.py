@@ -1,0 +1,1 @@
+"""The nouns that flow between the steps, each for a whole batch in fixed slots."""

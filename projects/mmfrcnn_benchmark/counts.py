@@ -1,0 +1,157 @@
+"""How many operators a step dispatches, and how many make the host wait for a GPU.
+
+Counted on a CPU by the operators that need a value or a size from the device, on the
+paths that a GPU takes. Pre-processing of the images is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmfrcnn.modeling.assigner import AnchorAssigner
+from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
+from mmfrcnn_benchmark.compare import Say
+from mmfrcnn_benchmark.contenders import Contender
+from mmfrcnn_benchmark.machine import describe_machine
+from mmfrcnn_benchmark.workload import Workload, make_scenes
+
+WAITING = (
+    'aten.nonzero',
+    'aten._local_scalar_dense',
+    'aten._unique',
+    'aten.unique',
+    'aten.masked_select',
+    'aten.is_nonzero',
+    'aten.item',
+    'aten.equal',
+    'aten.bincount',
+    'aten.repeat_interleave.Tensor',
+    'torchvision.nms',
+    'mmfrcnn.grouped_nms',
+)
+INDEXING = ('aten.index.', 'aten.index_put', 'aten._index_put')
+BATCHES = (2, 8, 16)
+
+
+class Counted(TorchDispatchMode):
+    """Counts all operators, and those that make the host wait.
+
+    Attributes:
+        total (int): Operators.
+        waits (Counter): Those that wait, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        self.waits: Counter = Counter()
+        self._inside = False  # an operator: what its CPU kernel asks is no matter
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Count a call."""
+        name = str(function)
+        self.total += 1
+        if name.startswith(WAITING):
+            self.waits[name] += 1
+        elif name.startswith(INDEXING):
+            masks = [i for i in args[1] if i is not None and i.dtype == torch.bool]
+            if masks:
+                self.waits[name + ' by mask'] += len(masks)
+        self._inside = True
+        try:
+            return function(*args, **(kwargs or {}))
+        finally:
+            self._inside = False
+
+
+def count_operators(function: Callable[[], object]) -> Counted:
+    """Call a function and count, with what `tolist`, `numpy` and `cpu` ask as well."""
+    counted = Counted()
+    originals = {name: getattr(Tensor, name) for name in ('tolist', 'numpy', 'cpu')}
+
+    def spy(name: str) -> Callable:
+        def method(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if not counted._inside:
+                counted.waits[f'Tensor.{name}'] += 1
+            return originals[name](tensor, *args, **kwargs)
+
+        return method
+
+    try:
+        for name in originals:
+            setattr(Tensor, name, spy(name))
+        with counted:
+            function()
+    finally:
+        for name, method in originals.items():
+            setattr(Tensor, name, method)
+    return counted
+
+
+@contextmanager
+def gpu_paths() -> Iterator[None]:
+    """Match and pool as on a GPU: the CPU's own ways ask for sizes freely."""
+    original = PyramidRoIExtractor.forward
+    by_blocks = AnchorAssigner._by_blocks
+
+    def forward(self: PyramidRoIExtractor, feats: Any, rois: Tensor, *_: Any) -> Tensor:
+        return self._pool_levels(feats, rois, self.map_roi_levels(rois, len(feats)))
+
+    PyramidRoIExtractor.forward = forward  # type: ignore[method-assign,assignment]
+    AnchorAssigner._by_blocks = lambda *_: False  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        PyramidRoIExtractor.forward = original  # type: ignore[method-assign]
+        AnchorAssigner._by_blocks = by_blocks  # type: ignore[method-assign]
+
+
+def compare_counts(
+    kinds: list[type[Contender]], work: Workload, *, say: Say, **_: Any
+) -> dict:
+    """Count a training forward and an inference of every contender and batch.
+
+    Args:
+        kinds (list[type[Contender]]): Who takes part.
+        work (Workload): On what; ``images`` is replaced by 2, 8 and 16.
+        say (Callable): Told the progress.
+
+    Returns:
+        dict: ``counts``: by contender, ``train`` or ``infer`` and batch: operators and
+        waits.
+    """
+    counts: dict[str, dict] = {}
+    for kind in kinds:
+        counts[kind.name] = {}
+        for mode, training in (('train', True), ('infer', False)):
+            contender = kind(work, training)
+            for images in BATCHES:
+                say(f'counting {kind.name}, {mode}, batch {images}')
+                batch = contender.prepare(make_scenes(replace(work, images=images)))
+                found = _count(contender, batch)
+                counts[kind.name][f'{mode} {images}'] = dict(
+                    operators=found.total, waits=sum(found.waits.values())
+                )
+    return dict(
+        benchmark='counts',
+        workload=vars(work),
+        machine=describe_machine(work.device),
+        counts=counts,
+    )
+
+
+def _count(contender: Contender, batch: Any) -> Counted:
+    with gpu_paths(), torch.set_grad_enabled(contender.training):
+        step = contender.without_preprocessing(batch)
+        step()  # anchors are made once a shape
+        return count_operators(step)

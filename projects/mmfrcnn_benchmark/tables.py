@@ -1,0 +1,183 @@
+"""Measurements as Markdown tables, ratios first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmfrcnn.training.stages import BEFORE_THE_HEADS, MATCHING, STAGES
+from mmfrcnn_benchmark.scale import LABELS, growth
+from mmfrcnn_benchmark.timing import Summary, paired_ratio, summarise
+
+Result = dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a Markdown table, columns aligned."""
+    cells = [list(head), *map(list, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    lines = [
+        '| ' + ' | '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + ' |'
+        for row in cells
+    ]
+    lines.insert(1, '|' + '|'.join('-' * (width + 2) for width in widths) + '|')
+    return '\n'.join(lines)
+
+
+def title(result: Result) -> str:
+    """Say in a line what was measured."""
+    if result['benchmark'] == 'loader':
+        return f'{result["config"]}, batches of {result["batch"]}, nothing but loading'
+    work = result['workload']
+    text = (
+        f'{work["images"]} x {work["height"]}x{work["width"]}, {work["objects"]} '
+        f'objects an image, {work["classes"]} classes, {work["precision"]}, '
+        f'{work["device"]}'
+    )
+    threads = result['machine']['threads']
+    return text if work['device'] != 'cpu' else f'{text}, {threads} threads'
+
+
+def step_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.compare.compare_steps`."""
+    seconds = result['seconds']
+    ours = next(iter(seconds))
+    images = result['workload']['images']
+    rows = []
+    for name, values in seconds.items():
+        ratio = '1'
+        if name != ours:
+            ratio = _with_range(paired_ratio(values, seconds[ours]), '{:.2f}')
+        time = summarise(values)
+        about = result['contenders'][name]
+        rows.append(
+            (
+                f'{name} {about["version"]}',
+                ratio,
+                _with_range(time, '{:.3f}'),
+                f'{images / time.median:.3g}',
+                about['settings'],
+            )
+        )
+    head = ('detector', f'time over {ours}', 'seconds', 'images/s', 'settings')
+    return table(head, rows)
+
+
+def stage_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.compare.compare_stages`."""
+    stages = result['stages']
+    names = list(stages)
+    rows = []
+    for stage in STAGES:
+        times = {n: [one.get(stage, 0.0) for one in stages[n]] for n in names}
+        if any(map(any, times.values())):
+            rows.append(_stage_row(stage, times))
+    matching = {n: [_sum(one, MATCHING) for one in stages[n]] for n in names}
+    if result['training']:
+        rows.append(_stage_row('**assignment and sampling**', matching))
+    own = [stage for stage in STAGES if stage not in BEFORE_THE_HEADS]
+    whole = own if result['benchmark'] == 'heads' else STAGES
+    label = '**heads**' if result['benchmark'] == 'heads' else '**step**'
+    totals = {n: [_sum(one, whole) for one in stages[n]] for n in names}
+    rows.append(_stage_row(label, totals))
+    return table(('stage', 'best peer over ours', *(f'{n}, ms' for n in names)), rows)
+
+
+def pooling_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.pooling.compare_pooling`."""
+    rows = []
+    for way in ('forward', 'both'):
+        theirs = result['seconds'][f'torchvision, {way}']
+        ours = result['seconds'][f'mmfrcnn, {way}']
+        name = 'forward' if way == 'forward' else 'forward and backward'
+        rows.append(_stage_row(name, dict(ours=ours, theirs=theirs)))
+    head = ('RoIAlign', 'torchvision over ours', 'mmfrcnn, ms', 'torchvision, ms')
+    return table(head, rows)
+
+
+def count_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.counts.compare_counts`."""
+    counts = result['counts']
+    columns = list(next(iter(counts.values())))
+    rows = [
+        (name, *(f'{c[key]["waits"]} / {c[key]["operators"]:,}' for key in columns))
+        for name, c in counts.items()
+    ]
+    head = (
+        'host waits / operators',
+        *(key.replace(' ', ', batch ') for key in columns),
+    )
+    return table(head, rows)
+
+
+def scale_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.scale.measure_scale`."""
+    rows = [
+        (
+            f'{point["value"]:,}',
+            _with_range(summarise(point['seconds']), '{:.3f}'),
+            f'{point["memory"]:.2f}',
+        )
+        for point in result['points']
+    ]
+    text = table((LABELS[result['axis']], 'seconds a step', 'peak GiB'), rows)
+    factor = growth(result['points'], result['axis'])
+    return f'{text}\n\nTime grew by {factor:.2g} of the growth of the amount.'
+
+
+def loader_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.loader.measure_loader`."""
+    rows = []
+    for point in result['points']:
+        workers = point['workers']
+        mark = ' (the config)' if workers == result['configured'] else ''
+        rows.append(
+            (
+                f'{workers}{mark}',
+                f'{point["rate"]:.1f}',
+                f'{point["rate"] / max(workers, 1):.1f}',
+                f'{point["memory"]:.2f}' if workers else '-',
+            )
+        )
+    return table(('workers', 'images/s', 'each', 'own memory of each, GiB'), rows)
+
+
+def _stage_row(stage: str, times: dict[str, list[float]]) -> tuple[str, ...]:
+    ours, *peers = times
+    ratio = '-'
+    if peers and min(times[ours]) > 1e-5:
+        best = min(peers, key=lambda name: summarise(times[name]).median)
+        if min(times[best]) > 1e-5:
+            ratio = _with_range(paired_ratio(times[best], times[ours]), '{:.2f}')
+    medians = (f'{1000 * summarise(values).median:.1f}' for values in times.values())
+    return (stage, ratio, *medians)
+
+
+def _sum(one: dict[str, float], stages: Sequence[str]) -> float:
+    return sum(one.get(stage, 0.0) for stage in stages)
+
+
+def _with_range(summary: Summary, form: str) -> str:
+    text = form.format(summary.median)
+    if summary.count == 1:
+        return text
+    return f'{text} ({form.format(summary.low)} to {form.format(summary.high)})'
+
+
+TABLES = {
+    'infer': step_table,
+    'train': step_table,
+    'stages': stage_table,
+    'heads': stage_table,
+    'pooling': pooling_table,
+    'counts': count_table,
+    'scale': scale_table,
+    'loader': loader_table,
+}
+
+
+def render(result: Result) -> str:
+    """Return title and table of any result."""
+    kind = result['benchmark']
+    lines = [f'{kind}: {title(result)}', '', TABLES[kind](result)]
+    return '\n'.join(lines)

@@ -1,0 +1,305 @@
+"""`AnchorAssigner` against mmdet's `MaxIoUAssigner`: equal, to the last bit."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from mmdet.models.task_modules.assigners import MaxIoUAssigner
+from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
+
+from mmfrcnn.modeling import assigner
+from mmfrcnn.modeling.assigner import AnchorAssigner
+from mmfrcnn.ops import match_blocks as blocks
+from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
+
+# What the RPN and the second stage use, then each argument's other values.
+THRESHOLDS = (
+    dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
+    dict(pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
+    dict(pos_iou_thr=0.5, neg_iou_thr=(0.1, 0.4), min_pos_iou=0.0),
+    dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.0, gt_max_assign_all=False),
+    dict(pos_iou_thr=0.6, neg_iou_thr=0.4, min_pos_iou=0.2, gt_max_assign_all=False),
+    dict(pos_iou_thr=0.7, neg_iou_thr=0.3, match_low_quality=False),
+)
+IGNORING = (
+    dict(),
+    dict(ignore_iof_thr=0.5),
+    dict(ignore_iof_thr=0.5, ignore_wrt_candidates=False),
+    dict(ignore_iof_thr=1e-6),
+)
+SETTINGS = [a | b for a, b in itertools.product(THRESHOLDS, IGNORING)]
+
+
+@pytest.fixture(
+    params=SETTINGS, ids=lambda setting: '-'.join(map(str, setting.values()))
+)
+def setting(request):
+    return request.param
+
+
+@pytest.fixture(params=['chunked', 'whole', 'blocks'])
+def way(request, monkeypatch):
+    """All pairs in small steps, in one step, or only those of neighbours."""
+    if request.param == 'chunked':
+        monkeypatch.setattr(assigner, 'PAIRS_PER_CHUNK', 7)
+    if request.param == 'blocks':
+        monkeypatch.setattr(assigner, 'FEWEST_FOR_BLOCKS', 1)
+        monkeypatch.setattr(blocks, 'BLOCK', 8)
+
+
+def cases(random_boxes):
+    """(name, priors, ground truths, ignored regions) of one image each."""
+    generator = torch.Generator().manual_seed(0)
+
+    def boxes(count, **kwargs):
+        return random_boxes(count, generator, **kwargs)
+
+    none = torch.zeros(0, 4)
+    truth = boxes(6)
+    jitter = torch.rand(40, 4, generator=generator) * 8
+    near = truth.repeat(7, 1)[:40] + jitter
+    yield 'random', boxes(60), truth, boxes(3)
+    yield 'near', torch.cat([near, boxes(30)]), truth, boxes(2)
+    yield 'gridded', boxes(80, grid=25), boxes(9, grid=25), boxes(3, grid=25)
+    yield 'coarse', boxes(50, grid=50), boxes(9, grid=50), boxes(2, grid=50)
+    yield 'duplicates', near, truth[[0, 0, 1, 1, 1, 2, 0]], truth[[3, 3]]
+    yield 'itself', truth, truth, none
+    flat = truth.clone()
+    flat[::2, 2] = flat[::2, 0]
+    yield 'without area', torch.cat([flat, boxes(20)]), flat, flat[:2]
+    yield 'points', torch.zeros(5, 4), torch.zeros(3, 4), torch.zeros(2, 4)
+    yield 'no truth', boxes(30), none, none
+    yield 'no truth, ignored', boxes(30), none, boxes(2)
+    yield 'no priors', none, truth, boxes(2)
+    yield 'nothing', none, none, none
+    everything = torch.tensor([[-1e3, -1e3, 1e3, 1e3]])
+    yield 'all ignored', near, truth, everything
+    yield 'far away', boxes(20) + 1000, truth, none
+    yield 'one pixel', boxes(50), torch.tensor([[5.0, 5.0, 6.0, 6.0]]), none
+    yield 'one prior', near[:1], truth, none
+
+
+def with_labels(boxes):
+    return InstanceData(bboxes=boxes, labels=torch.arange(len(boxes)) % 4 + 10)
+
+
+def compare(ours, mmdets):
+    assert ours.num_gts == mmdets.num_gts
+    assert torch.equal(ours.gt_inds, mmdets.gt_inds)
+    assert torch.equal(ours.max_overlaps, mmdets.max_overlaps)
+    assert torch.equal(ours.labels, mmdets.labels)
+
+
+def test_one_image(random_boxes, setting, way):
+    ours, mmdets = AnchorAssigner(**setting), MaxIoUAssigner(**setting)
+    for _, priors, truth, ignored in cases(random_boxes):
+        arguments = (
+            InstanceData(priors=priors),
+            with_labels(truth),
+            InstanceData(bboxes=ignored),
+        )
+        compare(ours.assign(*arguments), mmdets.assign(*arguments))
+
+
+def padded(list_of_boxes):
+    """Boxes of several images in slots; those without area keep their places."""
+    slots = max(1, *map(len, list_of_boxes))
+    boxes = torch.zeros(len(list_of_boxes), slots, 4)
+    mask = torch.zeros(len(list_of_boxes), slots, dtype=torch.bool)
+    for image, one in enumerate(list_of_boxes):
+        boxes[image, : len(one)] = one
+        mask[image, : len(one)] = True
+    return PaddedInstances(boxes, mask)
+
+
+def expected_states(result):
+    return result.gt_inds.clamp(max=1), (result.gt_inds - 1).clamp(min=0)
+
+
+@pytest.mark.parametrize('shared', [True, False], ids=['anchors', 'proposals'])
+def test_batch(random_boxes, setting, way, shared):
+    generator = torch.Generator().manual_seed(1)
+    images = [case[2:] for case in cases(random_boxes) if len(case[1])]
+    count = 45
+    per_image = [random_boxes(count, generator, grid=10) for _ in images]
+    for priors, (truth, _) in zip(per_image, images, strict=True):
+        near = truth.repeat(8, 1)[:20]
+        priors[: len(near)] = near + torch.rand(len(near), 4, generator=generator) * 5
+    priors = per_image[1] if shared else torch.stack(per_image)
+    mask = torch.rand(len(images), count, generator=generator) < 0.8
+    mask[-1] = False
+    mask[0] = True
+    ours, mmdets = AnchorAssigner(**setting), MaxIoUAssigner(**setting)
+
+    truths, ignored = (padded(side) for side in zip(*images, strict=True))
+    result = ours.assign_batch(priors, truths, ignored, mask)
+    assert result.states.dtype == torch.int8
+    for image, (truth, regions) in enumerate(images):
+        mine = mask[image]
+        theirs = mmdets.assign(
+            InstanceData(priors=(priors if shared else priors[image])[mine]),
+            with_labels(truth),
+            InstanceData(bboxes=regions),
+        )
+        states, matched = expected_states(theirs)
+        assert torch.equal(result.states[image, mine].long(), states)
+        assert torch.equal(result.matched[image, mine], matched)
+        assert torch.equal(result.max_iou[image, mine], theirs.max_overlaps)
+        assert (result.states[image, ~mine] == assigner.IGNORED).all()
+        assert (result.matched[image, ~mine] == 0).all()
+
+
+def test_real_anchors(random_boxes):
+    """Enough of them for blocks, in the order of a feature pyramid's."""
+    grid = TASK_UTILS.build(
+        dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8])
+    )
+    anchors = torch.cat(grid.grid_priors([(60, 80), (30, 40)], device='cpu'))
+    assert len(anchors) > assigner.FEWEST_FOR_BLOCKS
+    setting = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
+    generator = torch.Generator().manual_seed(0)
+    truths = with_labels(random_boxes(40, generator, extent=320.0))
+    compare(
+        AnchorAssigner(**setting).assign(InstanceData(priors=anchors), truths),
+        MaxIoUAssigner(**setting).assign(InstanceData(priors=anchors), truths),
+    )
+
+
+def test_boxes_without_area_are_not_there(random_boxes, setting):
+    """They are masked out of a batch: as if mmdet had not been given them."""
+    generator = torch.Generator().manual_seed(2)
+    priors, truth = random_boxes(80, generator), random_boxes(7, generator)
+    priors[:7] = truth + 1
+    truth[[0, 3, 6], 2] = truth[[0, 3, 6], 0]
+    real = [1, 2, 4, 5]
+    batch = pad_instances([with_labels(truth)], torch.device('cpu'))
+    result = AnchorAssigner(**setting).assign_batch(priors, batch)
+    theirs = MaxIoUAssigner(**setting).assign(
+        InstanceData(priors=priors), with_labels(truth[real])
+    )
+    states, matched = expected_states(theirs)
+    assert torch.equal(result.states[0].long(), states)
+    matched = torch.where(states > 0, torch.tensor(real)[matched], 0)
+    assert torch.equal(result.matched[0], matched)
+
+
+def test_literal_boxes():
+    """Worked by hand: IoU 0.8, 0.5, 0.2 and 0 with the only ground truth."""
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    priors = torch.tensor(
+        [
+            [0.0, 0.0, 10.0, 8.0],
+            [0.0, 0.0, 10.0, 5.0],
+            [0.0, 0.0, 10.0, 2.0],
+            [50.0, 50.0, 60.0, 60.0],
+        ]
+    )
+    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors, padded([truth]))
+    assert result.states.tolist() == [[1, -1, 0, 0]]
+    torch.testing.assert_close(result.max_iou, torch.tensor([[0.8, 0.5, 0.2, 0.0]]))
+    # Alone, the second best prior is the best of its ground truth.
+    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors[1:], padded([truth]))
+    assert result.states.tolist() == [[1, 0, 0]]
+    result = AnchorAssigner(0.7, 0.3, 0.6).assign_batch(priors[1:], padded([truth]))
+    assert result.states.tolist() == [[-1, 0, 0]]
+
+
+def test_no_ignored_regions_given(random_boxes):
+    generator = torch.Generator().manual_seed(3)
+    priors, truth = random_boxes(50, generator), with_labels(random_boxes(4, generator))
+    ours = AnchorAssigner(0.7, 0.3, 0.3, ignore_iof_thr=0.5)
+    mmdets = MaxIoUAssigner(0.7, 0.3, 0.3, ignore_iof_thr=0.5)
+    given = (InstanceData(priors=priors), truth)
+    compare(ours.assign(*given), mmdets.assign(*given))
+    compare(ours.assign(*given, None), mmdets.assign(*given, None))
+
+
+def test_another_iou_calculator(random_boxes):
+    """A half-precision calculator is asked, not passed over."""
+    generator = torch.Generator().manual_seed(4)
+    calculator = dict(type='BboxOverlaps2D', scale=10.0, dtype='fp16')
+    given = dict(pos_iou_thr=0.6, neg_iou_thr=0.3, ignore_iof_thr=0.5)
+    ours = TASK_UTILS.build(
+        dict(type='AnchorAssigner', iou_calculator=calculator, **given)
+    )
+    mmdets = TASK_UTILS.build(
+        dict(type='MaxIoUAssigner', iou_calculator=calculator, **given)
+    )
+    arguments = (
+        InstanceData(priors=random_boxes(60, generator)),
+        with_labels(random_boxes(5, generator)),
+        InstanceData(bboxes=random_boxes(2, generator)),
+    )
+    compare(ours.assign(*arguments), mmdets.assign(*arguments))
+
+
+def test_repeated_ground_truths_are_shifted_apart(random_boxes):
+    generator = torch.Generator().manual_seed(5)
+    truth = random_boxes(3, generator).repeat(3, 1)
+    given = dict(
+        pos_iou_thr=0.7,
+        neg_iou_thr=0.3,
+        perm_repeat_gt_cfg=dict(iou_thr=0.7, perm_range=0.01),
+    )
+    arguments = InstanceData(priors=random_boxes(60, generator)), with_labels(truth)
+    torch.manual_seed(0)
+    ours = AnchorAssigner(**given).assign(*arguments)
+    torch.manual_seed(0)
+    compare(ours, MaxIoUAssigner(**given).assign(*arguments))
+
+
+def test_thresholds_that_move(random_boxes):
+    """Dynamic R-CNN sets them while training."""
+    generator = torch.Generator().manual_seed(1)
+    truth = random_boxes(6, generator)
+    priors = truth.repeat(10, 1) + torch.rand(60, 4, generator=generator) * 30
+    arguments = dict(pos_iou_thr=0.4, neg_iou_thr=0.4, match_low_quality=False)
+    ours, theirs = AnchorAssigner(**arguments), MaxIoUAssigner(**arguments)
+    boxes = InstanceData(bboxes=truth, labels=torch.zeros(6, dtype=torch.int64))
+    found = []
+    for threshold in (0.4, 0.7):
+        for one in (ours, theirs):
+            one.pos_iou_thr = one.neg_iou_thr = one.min_pos_iou = threshold
+            found.append(one.assign(InstanceData(priors=priors), boxes).gt_inds)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[3])
+    assert (found[2] > 0).sum() < (found[0] > 0).sum()
+    assert not (found[2] < 0).any()
+
+
+def test_gpu_assign_thr_is_accepted_without_effect(random_boxes):
+    generator = torch.Generator().manual_seed(6)
+    arguments = (
+        InstanceData(priors=random_boxes(30, generator)),
+        with_labels(random_boxes(4, generator)),
+    )
+    limited = AnchorAssigner(0.7, 0.3, gpu_assign_thr=1).assign(*arguments)
+    compare(limited, MaxIoUAssigner(0.7, 0.3).assign(*arguments))
+
+
+def test_no_gradient_flows_into_targets(random_boxes):
+    generator = torch.Generator().manual_seed(7)
+    priors = random_boxes(20, generator).requires_grad_()
+    truth = padded([random_boxes(3, generator)])
+    assert (
+        not AnchorAssigner(0.7, 0.3).assign_batch(priors, truth).max_iou.requires_grad
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_cuda_equals_cpu(random_boxes, setting):
+    generator = torch.Generator().manual_seed(8)
+    priors = random_boxes(500, generator, grid=5)
+    truths = padded([random_boxes(n, generator, grid=5) for n in (20, 0, 3)])
+    ignored = padded([random_boxes(n, generator, grid=5) for n in (1, 2, 0)])
+    ours = AnchorAssigner(**setting)
+    here = ours.assign_batch(priors, truths, ignored)
+    there = ours.assign_batch(
+        priors.cuda(),
+        *(PaddedInstances(x.boxes.cuda(), x.mask.cuda()) for x in (truths, ignored)),
+    )
+    assert torch.equal(here.states, there.states.cpu())
+    assert torch.equal(here.matched, there.matched.cpu())
+    assert torch.equal(here.max_iou, there.max_iou.cpu())

@@ -1,0 +1,3 @@
+"""mmfrcnn first: it makes mmdet importable."""
+
+import mmfrcnn  # noqa: F401
