@@ -1,14 +1,13 @@
 """How many operators a step dispatches, and how many make the host wait for a GPU.
 
-Counted on a CPU by the operators that need a value or a size from the device, on the
-paths that a GPU takes. Pre-processing of the images is left out.
+Counted on a CPU by the operators that need a value or a size from the device, with the
+implementations that a GPU runs. Pre-processing of the images is left out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmfrcnn.modeling.assigner import AnchorAssigner
-from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
+from mmfrcnn.ops.backend import using
 from mmfrcnn_benchmark.compare import Say
 from mmfrcnn_benchmark.contenders import Contender
 from mmfrcnn_benchmark.machine import describe_machine
@@ -98,24 +96,6 @@ def count_operators(function: Callable[[], object]) -> Counted:
     return counted
 
 
-@contextmanager
-def gpu_paths() -> Iterator[None]:
-    """Match and pool as on a GPU: the CPU's own ways ask for sizes freely."""
-    original = PyramidRoIExtractor.forward
-    by_blocks = AnchorAssigner._by_blocks
-
-    def forward(self: PyramidRoIExtractor, feats: Any, rois: Tensor, *_: Any) -> Tensor:
-        return self._pool_levels(feats, rois, self.map_roi_levels(rois, len(feats)))
-
-    PyramidRoIExtractor.forward = forward  # type: ignore[method-assign,assignment]
-    AnchorAssigner._by_blocks = lambda *_: False  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        PyramidRoIExtractor.forward = original  # type: ignore[method-assign]
-        AnchorAssigner._by_blocks = by_blocks  # type: ignore[method-assign]
-
-
 def compare_counts(
     kinds: list[type[Contender]], work: Workload, *, say: Say, **_: Any
 ) -> dict:
@@ -151,7 +131,7 @@ def compare_counts(
 
 
 def _count(contender: Contender, batch: Any) -> Counted:
-    with gpu_paths(), torch.set_grad_enabled(contender.training):
+    with using('reference'), torch.set_grad_enabled(contender.training):
         step = contender.without_preprocessing(batch)
         step()  # anchors are made once a shape
         return count_operators(step)

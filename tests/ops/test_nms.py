@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmfrcnn.ops import nms
 from mmfrcnn.ops.iou import pairwise_iou
-from mmfrcnn.ops.nms import grouped_nms
+from mmfrcnn.ops.nms import cpu, grouped_nms, reference
 
 
 def greedy_nms(boxes, scores, groups, iou_threshold):
@@ -21,12 +20,7 @@ def greedy_nms(boxes, scores, groups, iou_threshold):
     return keep
 
 
-def offset_kernel(*args):
-    """Run the kernel of devices that a loop over groups would make wait."""
-    return nms.suppress_at_offsets(*args)
-
-
-KERNELS = pytest.mark.parametrize('suppress', [grouped_nms, offset_kernel])
+KERNELS = pytest.mark.parametrize('suppress', [cpu.grouped_nms, reference.grouped_nms])
 
 
 @KERNELS

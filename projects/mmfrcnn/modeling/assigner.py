@@ -7,7 +7,7 @@ O(S + G) whatever their product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,15 +19,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.ops.iou import pairwise_iou
-from mmfrcnn.ops.match_blocks import match_by_blocks
+from mmfrcnn.ops.match import match_boxes
+from mmfrcnn.ops.match.reference import chunks
 from mmfrcnn.structures.padded_instances import PaddedInstances
-
-# Pairs of the batch whose IoU is held at a time, in a few buffers of float32: what a
-# processor's cache nearly holds; a GPU is better off with few large steps.
-PAIRS_PER_CHUNK = 4_000_000
-PAIRS_PER_CHUNK_ON_GPU = 64_000_000
-# Priors in blocks, on a CPU: with fewer, all pairs are computed as fast.
-FEWEST_FOR_BLOCKS = 10_000
 
 IGNORED, NEGATIVE, POSITIVE = -1, 0, 1
 
@@ -136,12 +130,16 @@ class AnchorAssigner(BaseAssigner):
             outside = ~prior_mask
             excluded = outside if excluded is None else excluded | outside
 
-        if self._by_blocks(priors, iou):
-            floor = self.min_pos_iou if self.match_low_quality else None
-            found = match_by_blocks(priors, truth, excluded, floor)
-        else:
-            found = self._match(priors, truth, excluded, iou)
-        max_iou, nearest, best_of = found
+        max_iou, nearest, best_of = match_boxes(
+            priors,
+            truth.boxes,
+            truth.mask,
+            excluded=excluded,
+            min_best_iou=self.min_pos_iou if self.match_low_quality else None,
+            all_ties=self.gt_max_assign_all,
+            zero_decides=self.pos_iou_thr <= 0,
+            overlap=iou,
+        )
 
         low, high = self._negative_range()
         states = torch.full_like(max_iou, IGNORED, dtype=torch.int8)
@@ -209,19 +207,6 @@ class AnchorAssigner(BaseAssigner):
             return low, high
         return 0.0, self.neg_iou_thr
 
-    def _by_blocks(self, priors: Tensor, iou: Callable) -> bool:
-        """Whether the short way is open: many anchors, and IoUs of 0 decide nothing."""
-        return (
-            priors.device.type == 'cpu'
-            and priors.shape[1] >= FEWEST_FOR_BLOCKS
-            and iou is pairwise_iou
-            and self.pos_iou_thr > 0
-            and (
-                not self.match_low_quality
-                or (self.min_pos_iou > 0 and self.gt_max_assign_all)
-            )
-        )
-
     def _overlap_functions(self) -> tuple[Callable, Callable]:
         """IoU of (truth, priors), and the covered fraction (of, by)."""
         calculator = self.iou_calculator
@@ -250,7 +235,7 @@ class AnchorAssigner(BaseAssigner):
         if self.ignore_iof_thr <= 0 or ignored is None:
             return None
         covered = None
-        for chunk in _chunks(ignored, priors):
+        for chunk in chunks(ignored.mask, priors):
             regions = ignored.boxes[:, chunk]
             if self.ignore_wrt_candidates:
                 fraction = iof(priors, regions).transpose(-1, -2)  # (N, I', S)
@@ -260,78 +245,6 @@ class AnchorAssigner(BaseAssigner):
             inside = (inside & ignored.mask[:, chunk, None]).any(1)
             covered = inside if covered is None else covered | inside
         return covered
-
-    def _match(
-        self,
-        priors: Tensor,
-        truth: PaddedInstances,
-        excluded: Tensor | None,
-        iou: Callable,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Sweep over the ground truths, chunk by chunk.
-
-        Every chunk holds all priors, so the best IoU of a ground truth is known within
-        its chunk and one sweep suffices.
-
-        Returns:
-            tuple: largest IoU of each prior, (N, S); the first ground truth that has
-            it, int64, (N, S); the last ground truth that the prior is the best of or
-            -1, int32, (N, S), None without low-quality matches.
-        """
-        max_iou = nearest = best_of = None
-        for chunk in _chunks(truth, priors):
-            overlap = iou(truth.boxes[:, chunk], priors)  # (N, G', S)
-            if excluded is not None:
-                overlap.masked_fill_(excluded[:, None], -1)
-            # An empty slot's box has no area, so its IoU is 0 and changes no maximum.
-            largest, index = overlap.max(dim=1)  # (N, S)
-            index += chunk.start
-            if self.match_low_quality:
-                found = self._best_priors(overlap, truth.mask[:, chunk], chunk.start)
-                best_of = found if best_of is None else torch.maximum(best_of, found)
-            if max_iou is None:
-                max_iou, nearest = largest, index
-            else:
-                nearest = torch.where(largest > max_iou, index, nearest)
-                max_iou = torch.maximum(max_iou, largest)
-        return max_iou, nearest, best_of
-
-    def _best_priors(self, overlap: Tensor, mask: Tensor, start: int) -> Tensor:
-        """For each prior, the last ground truth of this chunk that it is the best of.
-
-        Args:
-            overlap (Tensor): IoU, shape (N, G', S).
-            mask (Tensor): Real ground truths, shape (N, G').
-            start (int): Index of the chunk's first ground truth.
-
-        Returns:
-            Tensor: Index, or -1, int32, shape (N, S).
-        """
-        images, truths, priors = overlap.shape
-        if priors == 0:
-            return overlap.new_full((images, 0), -1, dtype=torch.int32)
-        best, where = overlap.max(dim=2)  # (N, G')
-        wanted = mask & (best >= self.min_pos_iou)
-        index = torch.arange(
-            start, start + truths, dtype=torch.int32, device=overlap.device
-        )
-        if self.gt_max_assign_all:
-            # Unwanted ones ask for an IoU that nobody has.
-            best = best.masked_fill_(~wanted, 2.0)
-            ties = overlap == best[..., None]  # (N, G', S)
-            return torch.where(ties, index[:, None], -1).amax(1)
-        chosen = index.expand_as(where).masked_fill(~wanted, -1)
-        none = torch.full((images, priors), -1, dtype=torch.int32, device=best.device)
-        return none.scatter_reduce_(1, where, chosen, 'amax')
-
-
-def _chunks(instances: PaddedInstances, priors: Tensor) -> Iterator[slice]:
-    """Slices of the instances' slots whose pairs with the priors fit the bound."""
-    images, count = instances.mask.shape
-    bound = PAIRS_PER_CHUNK if priors.device.type == 'cpu' else PAIRS_PER_CHUNK_ON_GPU
-    step = max(1, bound // max(images * priors.shape[1], 1))
-    for start in range(0, count, step):
-        yield slice(start, min(start + step, count))
 
 
 def _same_batch(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

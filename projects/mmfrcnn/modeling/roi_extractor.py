@@ -6,20 +6,21 @@ Shapes: N images, L levels, K regions, C channels, (S, S) the output size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
-from torchvision.ops import roi_align, roi_pool
 
 from mmfrcnn.errors import UserError, did_you_mean
-from mmfrcnn.ops.gather_align import gather_align
+from mmfrcnn.ops.roi_align import pyramid_roi_align, pyramid_roi_pool
 
-# Where a region is moved on the levels that are not its own: outside every image, so
-# that pooling finds nothing there, and without extent, so that it does not look long.
-ELSEWHERE = -1e5
+# By ``roi_layer.type``: what pools, and the keys that it takes.
+POOLINGS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
+    'RoIAlign': (pyramid_roi_align, {'output_size', 'sampling_ratio', 'aligned'}),
+    'RoIPool': (pyramid_roi_pool, {'output_size'}),
+}
 
 
 @MODELS.register_module()
@@ -28,11 +29,8 @@ class PyramidRoIExtractor(BaseModule):
 
     A region of area ``w h`` belongs to level ``floor(log2(sqrt(w h) / finest_scale))``
     of those given, clamped (Lin et al. 2017, equation 1, where the canonical 224 px at
-    level 4 means ``finest_scale`` 56 at level 2). On a GPU all levels see all regions,
-    those of other levels moved out of the image: no region list depends on the data, so
-    nothing waits for the device, and what is pooled elsewhere is zero. On a CPU
-    RoIAlign is one weighted gather over all levels; see
-    :mod:`mmfrcnn.ops.gather_align`.
+    level 4 means ``finest_scale`` 56 at level 2). The pooling itself is
+    :mod:`mmfrcnn.ops.roi_align`'s.
 
     Stands in for mmdet's ``SingleRoIExtractor``.
 
@@ -94,40 +92,7 @@ class PyramidRoIExtractor(BaseModule):
         levels = self.map_roi_levels(rois, len(feats))
         if roi_scale_factor is not None:
             rois = _enlarge(rois, roi_scale_factor)
-        if feats[0].device.type == 'cpu' and self.pool.func is roi_align:
-            features = [_full_precision(level) for level in feats]
-            pooled = gather_align(
-                features, rois, levels, self.featmap_strides, **self.pool.keywords
-            )
-            return pooled.to(feats[0].dtype)
-        return self._pool_levels(feats, rois, levels)
-
-    def _pool_levels(
-        self, feats: Sequence[Tensor], rois: Tensor, levels: Tensor
-    ) -> Tensor:
-        """Pool all regions on all levels, those of other levels out of the image."""
-        image = rois[:, :1]
-        elsewhere = torch.full_like(rois[:, 1:], ELSEWHERE)
-        pooled = None
-        for level, features in enumerate(feats):
-            mine = (levels == level)[:, None]
-            moved = torch.cat([image, torch.where(mine, rois[:, 1:], elsewhere)], 1)
-            part = self._pool_level(features, moved, level)
-            pooled = part if pooled is None else pooled + part
-        return pooled
-
-    def _pool_level(self, features: Tensor, rois: Tensor, level: int) -> Tensor:
-        scale = 1.0 / self.featmap_strides[level]
-        full = _full_precision(features)
-        pooled = self.pool(full, rois.to(full.dtype), spatial_scale=scale)
-        return pooled.to(features.dtype)
-
-
-def _full_precision(features: Tensor) -> Tensor:
-    """Half-precision features in float32: positions in half would be whole pixels."""
-    if features.dtype in (torch.float16, torch.bfloat16):
-        return features.float()
-    return features
+        return self.pool(feats, rois, levels, self.featmap_strides)
 
 
 def _pooling(layer: dict) -> functools.partial[Tensor]:
@@ -142,22 +107,18 @@ def _pooling(layer: dict) -> functools.partial[Tensor]:
             )
         layer['output_size'] = size[0]
     if kind == 'RoIAlign':
-        layer.setdefault('sampling_ratio', 0)
-        layer.setdefault('aligned', True)
         # mmcv's keys for what is always so here: an average, as torchvision's.
         layer.pop('use_torchvision', None)
         if layer.get('pool_mode') == 'avg':
             del layer['pool_mode']
-        allowed, function = {'output_size', 'sampling_ratio', 'aligned'}, roi_align
-    elif kind == 'RoIPool':
-        allowed, function = {'output_size'}, roi_pool
-    else:
-        near = did_you_mean(str(kind), ['RoIAlign', 'RoIPool'])
+    if kind not in POOLINGS:
+        near = did_you_mean(str(kind), POOLINGS)
         raise UserError(
             f"PyramidRoIExtractor: roi_layer.type is '{kind}'; it pools with "
             f"'RoIAlign' or 'RoIPool'.{near} For other layers use mmdet's "
             "'SingleRoIExtractor'."
         )
+    function, allowed = POOLINGS[kind]
     for key in layer:
         if key not in allowed:
             raise UserError(

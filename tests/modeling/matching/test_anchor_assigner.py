@@ -12,7 +12,8 @@ from mmengine.structures import InstanceData
 
 from mmfrcnn.modeling import assigner
 from mmfrcnn.modeling.assigner import AnchorAssigner
-from mmfrcnn.ops import match_blocks as blocks
+from mmfrcnn.ops import match
+from mmfrcnn.ops.match import cpu, reference
 from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
 
 # What the RPN and the second stage use, then each argument's other values.
@@ -44,10 +45,10 @@ def setting(request):
 def way(request, monkeypatch):
     """All pairs in small steps, in one step, or only those of neighbours."""
     if request.param == 'chunked':
-        monkeypatch.setattr(assigner, 'PAIRS_PER_CHUNK', 7)
+        monkeypatch.setitem(reference.PAIRS_PER_CHUNK, 'cpu', 7)
     if request.param == 'blocks':
-        monkeypatch.setattr(assigner, 'FEWEST_FOR_BLOCKS', 1)
-        monkeypatch.setattr(blocks, 'BLOCK', 8)
+        monkeypatch.setattr(match, 'FEWEST_FOR_BLOCKS', 1)
+        monkeypatch.setattr(cpu, 'BLOCK', 8)
 
 
 def cases(random_boxes):
@@ -158,7 +159,7 @@ def test_real_anchors(random_boxes):
         dict(type='AnchorGenerator', scales=[8], ratios=[0.5, 1.0, 2.0], strides=[4, 8])
     )
     anchors = torch.cat(grid.grid_priors([(60, 80), (30, 40)], device='cpu'))
-    assert len(anchors) > assigner.FEWEST_FOR_BLOCKS
+    assert len(anchors) > match.FEWEST_FOR_BLOCKS
     setting = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
     generator = torch.Generator().manual_seed(0)
     truths = with_labels(random_boxes(40, generator, extent=320.0))

@@ -16,8 +16,8 @@ import torch
 import mmfrcnn
 from mmdet.models.task_modules import MaxIoUAssigner
 from mmengine.structures import InstanceData
-from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.modeling import AnchorAssigner
+from mmfrcnn.structures.padded_instances import PaddedInstances
 
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)

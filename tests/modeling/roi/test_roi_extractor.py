@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
+from mmfrcnn.ops.backend import using
 
 STRIDES = (4, 8, 16, 32)
 ALIGN = dict(type='RoIAlign', output_size=7, sampling_ratio=0)
@@ -24,12 +25,11 @@ LAYERS = (
 
 
 def all_levels_see_all(extractor):
-    """Use the path of devices that a data-dependent layout would make wait."""
+    """Pool as devices do that a layout which depends on the data would make wait."""
 
-    def forward(feats, rois, roi_scale_factor=None):
-        assert roi_scale_factor is None
-        levels = extractor.map_roi_levels(rois, len(feats))
-        return extractor._pool_levels(feats, rois, levels)
+    def forward(*args):
+        with using('reference'):
+            return extractor(*args)
 
     return forward
 

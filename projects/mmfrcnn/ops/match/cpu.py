@@ -1,4 +1,4 @@
-"""Matching on a CPU that computes the IoU of neighbours only.
+"""The IoU of neighbours only.
 
 Consecutive anchors lie side by side, so a block of them has a small bounding box, and
 most blocks miss a given ground truth: their IoU with it is 0 without being computed.
@@ -18,33 +18,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmfrcnn.ops.iou import SMALLEST_UNION
-from mmfrcnn.structures.padded_instances import PaddedInstances
 
 # Priors a block: some 40 places of three anchors, a part of a line of a feature map.
 BLOCK = 128
 
 
-def match_by_blocks(
+def match(
     priors: Tensor,
-    truth: PaddedInstances,
+    gt_boxes: Tensor,
+    gt_mask: Tensor,
     excluded: Tensor | None,
-    min_pos_iou: float | None,
+    min_best_iou: float | None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Sweep over the ground truths, each with the blocks of priors that it hits.
 
-    Args:
-        priors (Tensor): xyxy, float32, shape (N or 1, S, 4), S >= 1.
-        truth (PaddedInstances): Ground truth, in N x G slots.
-        excluded (Tensor | None): Priors that take no part, bool, shape (N, S).
-        min_pos_iou (float | None): The best prior of a ground truth counts from this
-            IoU on, more than 0; None: nobody asks for it.
-
-    Returns:
-        tuple: of each prior, the largest IoU, (N, S), -1 where excluded; the first
-        ground truth that has it, int64, (N, S); the last ground truth that the prior is
-        the best of or -1, int32, (N, S), None without ``min_pos_iou``.
+    See :func:`mmfrcnn.ops.match.match_boxes`; S is at least 1, and ``min_best_iou``, if
+    any, more than 0.
     """
-    images, count = len(truth.mask), priors.shape[1]
+    images, count = len(gt_mask), priors.shape[1]
     blocks = _blocks(priors)  # (N or 1, K, 5, B)
     shared, number = len(blocks) == 1, blocks.shape[1]
     flat = blocks.flatten(0, 1)
@@ -56,8 +47,8 @@ def match_by_blocks(
     nearest = torch.zeros(shape, dtype=torch.int32)
     best_of = torch.full(shape, -1, dtype=torch.int32)
 
-    for index, image, block in _hits(blocks, truth):
-        box = truth.boxes[image, index].unbind(-1)
+    for index, image, block in _hits(blocks, gt_boxes, gt_mask):
+        box = gt_boxes[image, index].unbind(-1)
         row = image * number + block
         iou = _iou(box, flat.index_select(0, block if shared else row))  # (R, B)
         if out is not None:
@@ -66,9 +57,9 @@ def match_by_blocks(
         first = nearest.index_select(0, row).masked_fill_(iou > known, index)
         nearest.index_copy_(0, row, first)
         largest.index_copy_(0, row, torch.maximum(known, iou))
-        if min_pos_iou is not None:
+        if min_best_iou is not None:
             best = iou.new_zeros(images).scatter_reduce_(0, image, iou.amax(1), 'amax')
-            best[best < min_pos_iou] = 2.0  # an IoU that nobody has
+            best[best < min_best_iou] = 2.0  # an IoU that nobody has
             ties = iou == best[image][:, None]
             last = best_of.index_select(0, row).masked_fill_(ties, index)
             best_of.index_copy_(0, row, last)
@@ -79,7 +70,7 @@ def match_by_blocks(
     largest, nearest = whole(largest), whole(nearest).long()
     if excluded is not None:
         largest = largest.masked_fill(excluded, -1)
-    return largest, nearest, None if min_pos_iou is None else whole(best_of)
+    return largest, nearest, None if min_best_iou is None else whole(best_of)
 
 
 def _blocks(priors: Tensor) -> Tensor:
@@ -91,7 +82,7 @@ def _blocks(priors: Tensor) -> Tensor:
 
 
 def _hits(
-    blocks: Tensor, truth: PaddedInstances
+    blocks: Tensor, gt_boxes: Tensor, gt_mask: Tensor
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """For each ground-truth slot: the images and blocks in which it hits something.
 
@@ -100,10 +91,10 @@ def _hits(
         hit nothing are left out.
     """
     low, high = blocks[:, :, :2].amin(3), blocks[:, :, 2:4].amax(3)  # (N or 1, K, 2)
-    for index in range(truth.mask.shape[1]):
-        box = truth.boxes[:, index, None]  # (N, 1, 4)
+    for index in range(gt_mask.shape[1]):
+        box = gt_boxes[:, index, None]  # (N, 1, 4)
         hit = ((low < box[..., 2:]) & (high > box[..., :2])).all(-1)  # (N, K)
-        image, block = hit.logical_and_(truth.mask[:, index, None]).nonzero().T
+        image, block = hit.logical_and_(gt_mask[:, index, None]).nonzero().T
         if len(image):
             yield index, image, block
 
