@@ -8,7 +8,6 @@ O(S + G) whatever their product.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from mmdet.models.task_modules import AssignResult, BaseAssigner
@@ -21,26 +20,8 @@ from torch import Tensor
 from mmfrcnn.ops.iou import pairwise_iou
 from mmfrcnn.ops.match import match_boxes
 from mmfrcnn.ops.match.reference import chunks
+from mmfrcnn.structures.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment
 from mmfrcnn.structures.padded_instances import PaddedInstances
-
-IGNORED, NEGATIVE, POSITIVE = -1, 0, 1
-
-
-@dataclass
-class Assignment:
-    """What each prior of a batch was matched with.
-
-    Attributes:
-        states (Tensor): -1 ignored, 0 negative, 1 positive; int8, shape (N, S).
-        matched (Tensor): Index of the ground truth of a positive (0 for all others),
-            int64, shape (N, S).
-        max_iou (Tensor): Largest IoU with any ground truth, -1 where excluded, float32,
-            shape (N, S).
-    """
-
-    states: Tensor
-    matched: Tensor
-    max_iou: Tensor
 
 
 @TASK_UTILS.register_module()

@@ -14,9 +14,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmfrcnn.modeling.assigner import POSITIVE, AnchorAssigner, Assignment
-from mmfrcnn.modeling.sampler import BalancedSampler, Sample
+from mmfrcnn.modeling.assigner import AnchorAssigner
+from mmfrcnn.modeling.sampler import BalancedSampler
+from mmfrcnn.structures.assignment import POSITIVE, Assignment
 from mmfrcnn.structures.padded_instances import PaddedInstances
+from mmfrcnn.structures.sample import Sample
 
 # Ids of ground truths among the candidates, beyond those of any prior.
 FIRST_TRUTH_ID = 1 << 30

@@ -22,18 +22,19 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.modeling.assigner import Assignment
 from mmfrcnn.modeling.box_loss import positive_box_loss
 from mmfrcnn.modeling.detections import select_detections
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
-from mmfrcnn.modeling.proposals import padded_proposals
-from mmfrcnn.modeling.sampler import Sample, image_keys
+from mmfrcnn.modeling.sampler import image_keys
+from mmfrcnn.structures.assignment import Assignment
 from mmfrcnn.structures.padded_instances import (
     PaddedInstances,
     image_sizes,
     pad_instances,
     scale_factors,
 )
+from mmfrcnn.structures.proposals import padded_proposals
+from mmfrcnn.structures.sample import Sample
 
 # What this head computes for the whole batch instead; a box head that has its own way
 # with any of these would silently not be asked.

@@ -23,9 +23,11 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.anchors import AnchorGrid, AnchorGridCache
 from mmfrcnn.modeling.box_loss import positive_box_loss
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
-from mmfrcnn.modeling.proposals import ProposalRules, Proposals, select_proposals
-from mmfrcnn.modeling.sampler import Sample, image_keys
+from mmfrcnn.modeling.proposals import ProposalRules, select_proposals
+from mmfrcnn.modeling.sampler import image_keys
 from mmfrcnn.structures.padded_instances import image_sizes, pad_instances
+from mmfrcnn.structures.proposals import Proposals
+from mmfrcnn.structures.sample import Sample
 
 ANCHORS = dict(
     type='AnchorGenerator',

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,23 +22,10 @@ from mmdet.models.task_modules.samplers import BaseSampler
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from mmfrcnn.modeling.assigner import NEGATIVE, POSITIVE
+from mmfrcnn.ops.random_keys import draw, mix
+from mmfrcnn.structures.assignment import NEGATIVE, POSITIVE
 from mmfrcnn.structures.padded_instances import to_device
-
-
-@dataclass
-class Sample:
-    """The sampled candidates of a batch in K slots an image, positives first.
-
-    Attributes:
-        indices (Tensor): Candidate in each slot, int64, shape (N, K).
-        positive (Tensor): Slots that hold a positive, bool, shape (N, K).
-        valid (Tensor): Slots that hold a sample at all, bool, shape (N, K).
-    """
-
-    indices: Tensor
-    positive: Tensor
-    valid: Tensor
+from mmfrcnn.structures.sample import Sample
 
 
 @TASK_UTILS.register_module()
@@ -103,8 +89,8 @@ class BalancedSampler(BaseSampler):
             ids = torch.arange(states.shape[1], device=states.device)
         key = self._next_keys(keys, ids)
         most = int(self.num * self.pos_fraction)
-        positives, num_positive = _draw(key, states == POSITIVE, most)
-        negatives, num_negative = _draw(key, states == NEGATIVE, self.num)
+        positives, num_positive = draw(key, states == POSITIVE, most)
+        negatives, num_negative = draw(key, states == NEGATIVE, self.num)
         room = self.num - num_positive
         if self.neg_pos_ub >= 0:
             bound = (num_positive.clamp(min=1) * self.neg_pos_ub).long()
@@ -125,8 +111,8 @@ class BalancedSampler(BaseSampler):
         seed = torch.initial_seed() if self.seed is None else self.seed
         draw = zlib.crc32(repr((seed, self._owner, self.draws)).encode())
         self.draws += 1
-        image = _mix(keys ^ draw)  # (N,)
-        return _mix(image[:, None] ^ (ids * 0x9E3779B1 & 0xFFFFFFFF)) >> 1
+        image = mix(keys ^ draw)  # (N,)
+        return mix(image[:, None] ^ (ids * 0x9E3779B1 & 0xFFFFFFFF)) >> 1
 
     # mmdet's interface: `BaseSampler.sample` of one image calls these two.
 
@@ -145,7 +131,7 @@ class BalancedSampler(BaseSampler):
         keys = torch.zeros(1, dtype=torch.int64, device=wanted.device)
         ids = torch.arange(len(wanted), device=wanted.device)
         key = self._next_keys(keys, ids)
-        chosen, count = _draw(key, wanted[None], most)
+        chosen, count = draw(key, wanted[None], most)
         return chosen[0, : int(count)]
 
 
@@ -199,26 +185,3 @@ def forget_draws(weights: Mapping[str, Any]) -> None:
     """Take the counts of draws out of a checkpoint's ``state_dict``, if it has any."""
     for metadata in getattr(weights, '_metadata', {}).values():
         metadata.pop('draws', None)
-
-
-def _draw(key: Tensor, wanted: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Take the ``most`` wanted candidates of largest key, at random order.
-
-    Args:
-        key (Tensor): Random keys >= 0, shape (N, S).
-        wanted (Tensor): bool, shape (N, S).
-        most (int): How many at most.
-
-    Returns:
-        tuple: indices (N, min(most, S)), the drawn ones first; their number (N, 1).
-    """
-    keys = torch.where(wanted, key, -1)
-    top = keys.topk(min(most, keys.shape[1]), dim=1)
-    return top.indices, (top.values >= 0).sum(1, keepdim=True)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Scramble 32-bit numbers (int64): xor-shifts and odd multipliers, a bijection."""
-    for shift, multiplier in ((16, 0x7FEB352D), (15, 0x5A2D9C4B)):
-        x = ((x ^ (x >> shift)) * multiplier) & 0xFFFFFFFF
-    return x ^ (x >> 16)

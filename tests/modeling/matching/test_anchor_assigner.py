@@ -10,10 +10,10 @@ from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
-from mmfrcnn.modeling import assigner
 from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.ops import match
 from mmfrcnn.ops.match import cpu, reference
+from mmfrcnn.structures.assignment import IGNORED
 from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
 
 # What the RPN and the second stage use, then each argument's other values.
@@ -149,7 +149,7 @@ def test_batch(random_boxes, setting, way, shared):
         assert torch.equal(result.states[image, mine].long(), states)
         assert torch.equal(result.matched[image, mine], matched)
         assert torch.equal(result.max_iou[image, mine], theirs.max_overlaps)
-        assert (result.states[image, ~mine] == assigner.IGNORED).all()
+        assert (result.states[image, ~mine] == IGNORED).all()
         assert (result.matched[image, ~mine] == 0).all()
 
 

@@ -8,9 +8,10 @@ from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.models.task_modules.samplers import RandomSampler
 from mmengine.structures import InstanceData
 
-from mmfrcnn.modeling.assigner import AnchorAssigner, Assignment
+from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.sampler import BalancedSampler, image_keys
+from mmfrcnn.structures.assignment import Assignment
 from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
 
 CPU = torch.device('cpu')
