@@ -16,7 +16,7 @@ from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.outputs import check_file
 from mmfrcnn.cli.runtime import choose_device, explained
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
 from mmfrcnn_benchmark.compare import compare_stages, compare_steps
 from mmfrcnn_benchmark.contenders import choose_contenders
@@ -77,7 +77,7 @@ def _measure(
 def _load(path: str, options: list[str]) -> dict[str, Any]:
     config = load_config(path, options)
     check_registered(config)
-    settle_classes(config, _say)
+    resolve_classes(config, _say)
     if config.get('train_dataloader') is None:
         raise UserError(f'--loader {path}: it has no train_dataloader')
     with explained(config):

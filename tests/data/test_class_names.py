@@ -11,7 +11,7 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from mmfrcnn.data.checks.preflight import check_dataset
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.data.formats.annotations import read_coco, read_coco_names
 from mmfrcnn.errors import UserError
 
@@ -41,13 +41,13 @@ def open_coco(make_coco) -> dict:
 
 def refusal(config) -> str:
     with pytest.raises(UserError) as caught:
-        settle_classes(config)
+        resolve_classes(config)
     return str(caught.value)
 
 
 def test_names_of_a_coco_file_are_filled_in_and_the_heads_follow(make_coco):
     config, said = make_config(open_coco(make_coco)), []
-    settle_classes(config, said.append)
+    resolve_classes(config, said.append)
     train = config.train_dataloader.dataset.dataset
     for dataset in (train, config.val_dataloader.dataset):
         assert dataset.metainfo.classes == ('Cat', 'Dog')
@@ -56,7 +56,7 @@ def test_names_of_a_coco_file_are_filled_in_and_the_heads_follow(make_coco):
     assert config.model.rpn_head.num_classes == 1
     assert config.model.backbone.num_classes == 1000
     assert len(said) == 1 and 'Cat, Dog' in said[0] and 'from 80' in said[0]
-    settle_classes(config, said.append)  # now they are given
+    resolve_classes(config, said.append)  # now they are given
     assert len(said) == 1
 
 
@@ -67,10 +67,10 @@ def test_names_of_val_are_those_of_train(make_voc):
     del train['metainfo']
     val = deepcopy(train) | {'ann_file': 'not there.txt'}
     config = make_config(train, val)
-    settle_classes(config)
+    resolve_classes(config)
     assert config.val_dataloader.dataset.metainfo.classes == ('Cat', 'Dog')
     given = make_config(train | {'metainfo': {'classes': ('Dog',)}}, val, num_classes=1)
-    settle_classes(given)
+    resolve_classes(given)
     assert given.val_dataloader.dataset.metainfo.classes == ('Dog',)
     assert given.model.roi_head.mask_head.num_classes == 1
 
@@ -80,13 +80,13 @@ def test_given_names_must_agree_with_the_heads(make_coco):
     message = refusal(config)
     assert 'model.roi_head.bbox_head.0.num_classes is 80' in message
     assert '2 classes (Cat, Dog). Set it to 2' in message
-    settle_classes(make_config(make_coco() | {'type': 'CocoDataset'}, num_classes=2))
+    resolve_classes(make_config(make_coco() | {'type': 'CocoDataset'}, num_classes=2))
 
 
 def test_cocos_own_names_stay_where_the_file_has_them_or_is_absent(make_coco, tmp_path):
     absent = {'type': 'CocoDataset', 'ann_file': str(tmp_path / 'none.json')}
     config = make_config(absent)
-    settle_classes(config)
+    resolve_classes(config)
     assert 'metainfo' not in config.val_dataloader.dataset
     names = CocoDataset.METAINFO['classes']
     path = Path(open_coco(make_coco)['ann_file'])
@@ -94,7 +94,7 @@ def test_cocos_own_names_stay_where_the_file_has_them_or_is_absent(make_coco, tm
     content['categories'] = [{'id': i, 'name': name} for i, name in enumerate(names)]
     path.write_text(json.dumps(content))
     config = make_config({'type': 'CocoDataset', 'ann_file': str(path)})
-    settle_classes(config)
+    resolve_classes(config)
     assert config.model.roi_head.mask_head.num_classes == 80
 
 

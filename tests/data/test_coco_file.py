@@ -14,7 +14,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmfrcnn.data.checks.preflight import check_dataset
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.data.formats.annotations import read_coco, read_coco_names
 from mmfrcnn.data.formats.coco_file import load_coco, make_regular
 from mmfrcnn.errors import UserError
@@ -258,7 +258,7 @@ def test_grouping_is_decided_once_for_all_splits(tmp_path):
     used['annotations'][0]['category_id'] = 0
     (tmp_path / 'a').mkdir()
     config = run_on(tmp_path / 'a', train=used, val=taxonomy())
-    settle_classes(config)
+    resolve_classes(config)
     val = config.val_dataloader.dataset
     assert val.metainfo.classes == ('pets', 'cat', 'dog')
     dataset = dataset_of(Path(val.ann_file), val.metainfo.classes)
@@ -267,14 +267,14 @@ def test_grouping_is_decided_once_for_all_splits(tmp_path):
     (tmp_path / 'b').mkdir()
     config = run_on(tmp_path / 'b', train=taxonomy(), val=used)
     with pytest.raises(UserError) as caught:
-        settle_classes(config)
+        resolve_classes(config)
     message = str(caught.value)
     assert "val_dataloader.dataset: 'pets' is a category with annotations" in message
     assert str(tmp_path / 'b/train/boxes.json') in message
     for split in ('train', 'val'):
         config[f'{split}_dataloader'].dataset.metainfo = {'classes': ('cat', 'dog')}
     config.model.num_classes = 2
-    settle_classes(config)
+    resolve_classes(config)
 
 
 def test_a_root_of_the_classes_name_is_that_class(tmp_path):
@@ -316,7 +316,7 @@ def test_names_that_are_numbers(tmp_path):
         }
     }
     config = Config({'model': {'num_classes': 80}, 'train_dataloader': loader})
-    settle_classes(config)
+    resolve_classes(config)
     assert config.train_dataloader.dataset.metainfo.classes == ('1', '2')
     dataset = dataset_of(path, ('1', '2'))
     assert len(dataset.get_data_info(0)['instances']) == 2

@@ -33,16 +33,16 @@ def sample(image: dict, boxes, scores, labels, **more) -> dict:
 def test_official_figures_of_the_published_results(real_data):
     folder = real_data('cocoeval_fixture')
     path = folder / 'instances_val2014_100.json'
-    truth = json.loads(path.read_text())
+    gt = json.loads(path.read_text())
     results = json.loads(
         (folder / 'instances_val2014_fakebbox100_results.json').read_text()
     )
-    names = [category['name'] for category in truth['categories']]
-    numbers = [category['id'] for category in truth['categories']]
+    names = [category['name'] for category in gt['categories']]
+    numbers = [category['id'] for category in gt['categories']]
     metric = CocoMetric(ann_file=str(path), metric='bbox', proposal_nums=(1, 10, 100))
     metric.dataset_meta = {'classes': names}
     known = {entry['image_id'] for entry in results}
-    images = [image for image in truth['images'] if image['id'] in known]
+    images = [image for image in gt['images'] if image['id'] in known]
     for image in images:
         mine = [entry for entry in results if entry['image_id'] == image['id']]
         boxes = np.array([entry['bbox'] for entry in mine], dtype=float)
@@ -70,14 +70,14 @@ def test_voc_conversion_equals_pycocotools_on_the_xml(real_data):
         test_mode=True,
         pipeline=[],
     )
-    truth = ground_truth_from_xml(folder, 'val')
+    gt = ground_truth_from_xml(folder, 'val')
     random = np.random.default_rng(0)
     metric = CocoMetric(metric='bbox')
     metric.dataset_meta = {'classes': BLOOD_CELLS}
     rows = []
-    for index, image in enumerate(truth['images']):
+    for index, image in enumerate(gt['images']):
         info = dataset.get_data_info(index)
-        mine = [a for a in truth['annotations'] if a['image_id'] == image['id']]
+        mine = [a for a in gt['annotations'] if a['image_id'] == image['id']]
         boxes = np.array([entry['bbox'] for entry in mine], dtype=float)
         boxes[:, 2:] += boxes[:, :2]
         boxes += random.normal(0, 6, boxes.shape)  # noisy copies of the truth
@@ -94,7 +94,7 @@ def test_voc_conversion_equals_pycocotools_on_the_xml(real_data):
             )
         ]
     values = metric.evaluate(size=len(dataset))
-    reference = evaluate(truth, np.array(rows))
+    reference = evaluate(gt, np.array(rows))
     assert 0.2 < reference[0] < 0.9
     keys = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
     for key, value in zip(keys, reference, strict=False):
@@ -126,10 +126,10 @@ def ground_truth_from_xml(folder, split: str) -> dict:
     return {'images': images, 'annotations': annotations, 'categories': categories}
 
 
-def evaluate(truth: dict, rows: np.ndarray) -> np.ndarray:
+def evaluate(gt: dict, rows: np.ndarray) -> np.ndarray:
     """Evaluate (K, 7) rows (image, x, y, w, h, score, category) with pycocotools."""
     coco = COCO()
-    coco.dataset = truth
+    coco.dataset = gt
     coco.createIndex()
     evaluation = COCOeval(coco, coco.loadRes(rows), 'bbox')
     evaluation.evaluate()

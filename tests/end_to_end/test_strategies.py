@@ -58,7 +58,7 @@ def proposals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, tested.stdout
 
 
-def average_recall(truth: COCO, proposals: dict) -> float:
+def average_recall(gt: COCO, proposals: dict) -> float:
     """AR@100 of proposals by image, as pycocotools computes it, all classes one."""
     results = [
         {
@@ -72,7 +72,7 @@ def average_recall(truth: COCO, proposals: dict) -> float:
             one.boxes.tolist(), one.scores.tolist(), strict=True
         )
     ]
-    evaluation = COCOeval(truth, truth.loadRes(results), 'bbox')
+    evaluation = COCOeval(gt, gt.loadRes(results), 'bbox')
     evaluation.params.useCats = 0
     evaluation.params.maxDets = [1, 10, 100]
     evaluation.evaluate()
@@ -85,8 +85,8 @@ def test_the_rpn_is_measured_by_recall_and_its_proposals_stored(proposals) -> No
     recalls = dict(re.findall(r'coco/AR@(\d+): ([\d.]+)', output))
     assert recalls.keys() == {'100', '300', '1000'}
     stored = StoredProposals(folder / 'proposals.npz')
-    truth = COCO(str(folder / 'data/train.json'))
-    expected = average_recall(truth, {image: stored[image] for image in range(1, 9)})
+    gt = COCO(str(folder / 'data/train.json'))
+    expected = average_recall(gt, {image: stored[image] for image in range(1, 9)})
     assert float(recalls['100']) == pytest.approx(expected, abs=1e-3)
     assert expected > 0
     for image in range(1, 9):

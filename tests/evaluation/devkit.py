@@ -46,7 +46,7 @@ def overlap(one: Corners, other: Corners) -> Fraction:
 
 
 def precision_and_recall(
-    truths: list[Truth], detections: list[Detection], name: str, threshold: Fraction
+    gts: list[Truth], detections: list[Detection], name: str, threshold: Fraction
 ) -> list[tuple[Fraction, Fraction]]:
     """Return (recall, precision) after each detection of a class, best first.
 
@@ -54,11 +54,11 @@ def precision_and_recall(
     detection has taken it. Where that object is difficult, the detection counts neither
     way; where it is taken, the detection is false.
     """
-    mine = [truth for truth in truths if truth.name == name]
-    count = sum(not truth.difficult for truth in mine)
+    mine = [gt for gt in gts if gt.name == name]
+    count = sum(not gt.difficult for gt in mine)
     places: dict[str, list[int]] = {}
-    for index, truth in enumerate(mine):
-        places.setdefault(truth.image, []).append(index)
+    for index, gt in enumerate(mine):
+        places.setdefault(gt.image, []).append(index)
     taken: set[int] = set()
     right = wrong = 0
     curve = []
@@ -102,7 +102,7 @@ def area(curve: list[tuple[Fraction, Fraction]]) -> Fraction:
 
 
 def mean_average_precision(
-    truths: list[Truth],
+    gts: list[Truth],
     detections: list[Detection],
     names: list[str],
     *,
@@ -112,7 +112,7 @@ def mean_average_precision(
     """Mean over the classes that have an object which is not difficult."""
     values = []
     for name in names:
-        if any(truth.name == name and not truth.difficult for truth in truths):
-            curve = precision_and_recall(truths, detections, name, threshold)
+        if any(gt.name == name and not gt.difficult for gt in gts):
+            curve = precision_and_recall(gts, detections, name, threshold)
             values.append(eleven_points(curve) if points else area(curve))
     return float(sum(values, Fraction(0)) / len(values)) if values else 0.0

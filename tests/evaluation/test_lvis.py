@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmfrcnn.data.checks.preflight import check_dataset
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.evaluation.lvis import numpy_float
 
 NAMES = ('aardvark', 'zebra_(animal)', 'rare_thing')
@@ -75,7 +75,7 @@ def test_a_vocabulary_of_ones_own_is_read_and_evaluated(tmp_path):
     config.val_dataloader.dataset.data_root = root
     config.test_dataloader.dataset.data_root = root
     config.val_evaluator.ann_file = root + 'annotations/lvis_v1_val.json'
-    settle_classes(config)
+    resolve_classes(config)
     assert config.model.roi_head.bbox_head.num_classes == 3
     dataset = DATASETS.build(config.train_dataloader.dataset)
     assert dataset.metainfo['classes'] == NAMES

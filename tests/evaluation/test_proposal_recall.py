@@ -44,12 +44,12 @@ def draw_truth(seed: int) -> dict:
     return {'images': images, 'annotations': annotations, 'categories': categories}
 
 
-def draw_proposals(truth: dict, seed: int, most: int = 150) -> dict[int, tuple]:
+def draw_proposals(gt: dict, seed: int, most: int = 150) -> dict[int, tuple]:
     """Objects displaced by various amounts, and noise; equal scores among them."""
     rng = np.random.default_rng(seed)
     found = {}
-    for image in truth['images']:
-        own = [a['bbox'] for a in truth['annotations'] if a['image_id'] == image['id']]
+    for image in gt['images']:
+        own = [a['bbox'] for a in gt['annotations'] if a['image_id'] == image['id']]
         near = np.repeat(np.array(own, float).reshape(-1, 4), 3, 0)
         near += (
             rng.normal(0, 9, near.shape).round()
@@ -64,10 +64,10 @@ def draw_proposals(truth: dict, seed: int, most: int = 150) -> dict[int, tuple]:
     return found
 
 
-def ours(path: Path, truth: dict, found: dict[int, tuple], numbers=NUMBERS) -> dict:
+def ours(path: Path, gt: dict, found: dict[int, tuple], numbers=NUMBERS) -> dict:
     metric = ProposalRecall(str(path), proposal_nums=numbers)
-    metric.dataset_meta = {'classes': [c['name'] for c in truth['categories']]}
-    for image in truth['images']:
+    metric.dataset_meta = {'classes': [c['name'] for c in gt['categories']]}
+    for image in gt['images']:
         boxes, scores = found[image['id']]
         instances = {
             'bboxes': torch.from_numpy(boxes),
@@ -80,13 +80,13 @@ def ours(path: Path, truth: dict, found: dict[int, tuple], numbers=NUMBERS) -> d
             'pred_instances': instances,
         }
         metric.process({}, [sample])
-    return metric.evaluate(len(truth['images']))
+    return metric.evaluate(len(gt['images']))
 
 
 def theirs(path: Path, found: dict[int, tuple], numbers=NUMBERS) -> dict:
     """pycocotools, asked as COCO's AR is: without categories."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
+        gt = COCO(str(path))
         rows = [
             {
                 'image_id': image,
@@ -97,7 +97,7 @@ def theirs(path: Path, found: dict[int, tuple], numbers=NUMBERS) -> dict:
             for image, (boxes, scores) in found.items()
             for box, score in zip(boxes.astype(float), scores, strict=True)
         ]
-        evaluation = COCOeval(truth, truth.loadRes(rows), 'bbox')
+        evaluation = COCOeval(gt, gt.loadRes(rows), 'bbox')
         evaluation.params.useCats = 0
         evaluation.params.maxDets = list(numbers)
         evaluation.evaluate()
@@ -108,13 +108,13 @@ def theirs(path: Path, found: dict[int, tuple], numbers=NUMBERS) -> dict:
 
 @pytest.mark.parametrize('seed', range(4))
 def test_equals_pycocotools(tmp_path: Path, seed: int) -> None:
-    truth = draw_truth(seed)
+    gt = draw_truth(seed)
     path = tmp_path / 'truth.json'
-    path.write_text(json.dumps(truth))
-    found = draw_proposals(truth, seed + 100)
+    path.write_text(json.dumps(gt))
+    found = draw_proposals(gt, seed + 100)
     expected = theirs(path, found)
     assert 0.02 < expected['coco/AR@7'] < expected['coco/AR@100'] < 0.9
-    assert ours(path, truth, found) == pytest.approx(expected, abs=1e-9)
+    assert ours(path, gt, found) == pytest.approx(expected, abs=1e-9)
 
 
 def test_equals_pycocotools_on_real_annotations(repo_root: Path) -> None:
@@ -122,34 +122,34 @@ def test_equals_pycocotools_on_real_annotations(repo_root: Path) -> None:
     path = next(iter(sorted(path.glob('*val*.json'))), None) if path.is_dir() else None
     if path is None:
         pytest.skip('no real data: ../shared/data/coco_tiny50 is absent')
-    truth = json.loads(path.read_text())
-    found = draw_proposals(truth, 3)
+    gt = json.loads(path.read_text())
+    found = draw_proposals(gt, 3)
     expected = theirs(path, found, (10, 100))
-    assert ours(path, truth, found, (10, 100)) == pytest.approx(expected, abs=1e-9)
+    assert ours(path, gt, found, (10, 100)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_nothing_to_find_and_nothing_found(tmp_path: Path) -> None:
-    truth = draw_truth(0)
+    gt = draw_truth(0)
     path = tmp_path / 'truth.json'
-    path.write_text(json.dumps(truth))
+    path.write_text(json.dumps(gt))
     nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-    blind = {image['id']: nothing for image in truth['images']}
-    assert set(ours(path, truth, blind).values()) == {0.0}
-    found = draw_proposals(truth, 1)
-    truth['annotations'] = []
-    path.write_text(json.dumps(truth))
-    assert set(ours(path, truth, found).values()) == {-1.0}
+    blind = {image['id']: nothing for image in gt['images']}
+    assert set(ours(path, gt, blind).values()) == {0.0}
+    found = draw_proposals(gt, 1)
+    gt['annotations'] = []
+    path.write_text(json.dumps(gt))
+    assert set(ours(path, gt, found).values()) == {-1.0}
 
 
 def test_ground_truth_of_the_data_samples(tmp_path: Path) -> None:
     """Without an annotation file, as with Pascal VOC: the same figures."""
-    truth = draw_truth(2)
+    gt = draw_truth(2)
     path = tmp_path / 'truth.json'
-    path.write_text(json.dumps(truth))
-    found = draw_proposals(truth, 2)
+    path.write_text(json.dumps(gt))
+    found = draw_proposals(gt, 2)
     metric = ProposalRecall(proposal_nums=NUMBERS)
-    metric.dataset_meta = {'classes': [c['name'] for c in truth['categories']]}
-    for image in truth['images']:
+    metric.dataset_meta = {'classes': [c['name'] for c in gt['categories']]}
+    for image in gt['images']:
         boxes, scores = map(torch.from_numpy, found[image['id']])
         labels = torch.zeros(len(boxes), dtype=torch.int64)
         instances = [
@@ -158,7 +158,7 @@ def test_ground_truth_of_the_data_samples(tmp_path: Path) -> None:
                 'bbox_label': a['category_id'] - 1,
                 'ignore_flag': a['iscrowd'],
             }
-            for a in truth['annotations']
+            for a in gt['annotations']
             if a['image_id'] == image['id']
             for x, y, w, h in [a['bbox']]
         ]
@@ -169,5 +169,5 @@ def test_ground_truth_of_the_data_samples(tmp_path: Path) -> None:
             'pred_instances': dict(bboxes=boxes, scores=scores, labels=labels),
         }
         metric.process({}, [sample])
-    result = metric.evaluate(len(truth['images']))
+    result = metric.evaluate(len(gt['images']))
     assert result == pytest.approx(theirs(path, found), abs=1e-9)

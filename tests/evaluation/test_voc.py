@@ -32,11 +32,11 @@ def packed(things, names) -> dict:
     }
 
 
-def evaluate(metric, truths, detections, names=NAMES) -> dict:
+def evaluate(metric, gts, detections, names=NAMES) -> dict:
     metric.dataset_meta = {'classes': tuple(names)}
-    images = sorted({thing.image for thing in [*truths, *detections]})
+    images = sorted({thing.image for thing in [*gts, *detections]})
     for image in images:
-        mine = [truth for truth in truths if truth.image == image]
+        mine = [gt for gt in gts if gt.image == image]
         found = [thing for thing in detections if thing.image == image]
         scores = torch.tensor([thing.score for thing in found])
         sample = {
@@ -57,7 +57,7 @@ def random_set(seed: int) -> tuple[list[Truth], list[Detection]]:
         x, y = rng.randint(1, 60), rng.randint(1, 60)
         return x, y, x + rng.randint(0, 30), y + rng.randint(0, 30)
 
-    truths = [
+    gts = [
         Truth(str(image), rng.choice(NAMES), box(), rng.random() < 0.25)
         for image in range(6)
         for _ in range(rng.randint(0, 5))
@@ -66,31 +66,31 @@ def random_set(seed: int) -> tuple[list[Truth], list[Detection]]:
         Detection(str(rng.randint(0, 6)), rng.choice(NAMES), box(), next(scores) / 1e4)
         for _ in range(rng.randint(0, 10))
     ]
-    for truth in truths:
+    for gt in gts:
         for _ in range(rng.randint(0, 3)):
-            x1, y1, x2, y2 = (side + rng.randint(-4, 4) for side in truth.corners)
+            x1, y1, x2, y2 = (side + rng.randint(-4, 4) for side in gt.corners)
             corners = (x1, y1, max(x1, x2), max(y1, y2))
-            name = truth.name if rng.random() < 0.85 else rng.choice(NAMES)
-            found = Detection(truth.image, name, corners, next(scores) / 1e4)
+            name = gt.name if rng.random() < 0.85 else rng.choice(NAMES)
+            found = Detection(gt.image, name, corners, next(scores) / 1e4)
             detections.append(found)
-    return truths, detections
+    return gts, detections
 
 
 @pytest.mark.parametrize('mode', ['11points', 'area'])
 def test_equals_the_devkits_rules_on_random_sets(mode):
     seen = []
     for seed in range(20):
-        truths, detections = random_set(seed)
+        gts, detections = random_set(seed)
         for threshold in (Fraction(1, 2), Fraction(3, 4)):
             expected = mean_average_precision(
-                truths,
+                gts,
                 detections,
                 NAMES,
                 points=mode == '11points',
                 threshold=threshold,
             )
             metric = PascalVocMetric(eval_mode=mode, iou_thrs=float(threshold))
-            values = evaluate(metric, truths, detections)
+            values = evaluate(metric, gts, detections)
             assert values['pascal_voc/mAP'] == pytest.approx(expected, abs=1e-9), seed
             seen.append(expected)
     assert np.std(seen) > 0.05  # the sets are not all alike
@@ -98,7 +98,7 @@ def test_equals_the_devkits_rules_on_random_sets(mode):
 
 def test_literal_ranking_with_difficult_and_duplicate():
     box, other, hard = (1, 1, 10, 10), (21, 1, 30, 10), (41, 1, 50, 10)
-    truths = [Truth('0', 'a', box), Truth('0', 'a', other), Truth('0', 'a', hard, True)]
+    gts = [Truth('0', 'a', box), Truth('0', 'a', other), Truth('0', 'a', hard, True)]
     detections = [
         Detection('0', 'a', hard, 0.9),  # neither way
         Detection('0', 'a', box, 0.8),  # true: recall 1/2, precision 1
@@ -106,54 +106,54 @@ def test_literal_ranking_with_difficult_and_duplicate():
         Detection('0', 'a', box, 0.6),  # a duplicate: precision 1/2
         Detection('0', 'a', other, 0.5),  # true: recall 1, precision 2/3
     ]
-    values = evaluate(PascalVocMetric('area'), truths, detections)
+    values = evaluate(PascalVocMetric('area'), gts, detections)
     assert values['pascal_voc/mAP'] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    values = evaluate(PascalVocMetric('11points'), truths, detections)
+    values = evaluate(PascalVocMetric('11points'), gts, detections)
     assert values['pascal_voc/mAP'] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
 
 def test_sides_include_their_last_pixel():
     """10 of 20 columns: IoU 1/2 with the last pixel, 9/19 without."""
-    truths = [Truth('0', 'a', (1, 1, 20, 10))]
+    gts = [Truth('0', 'a', (1, 1, 20, 10))]
     detections = [Detection('0', 'a', (1, 1, 10, 10), 0.5)]
-    assert evaluate(PascalVocMetric(), truths, detections)['pascal_voc/mAP'] == 1
+    assert evaluate(PascalVocMetric(), gts, detections)['pascal_voc/mAP'] == 1
 
 
 def test_three_of_ten_reach_recall_three_tenths():
     """mmdet's own 11 points miss one here; were it mended, ours could go."""
     boxes = [(1 + 20 * k, 1, 10 + 20 * k, 10) for k in range(10)]
-    truths = [Truth('0', 'a', box) for box in boxes]
+    gts = [Truth('0', 'a', box) for box in boxes]
     detections = [
         Detection('0', 'a', box, 0.5 + k / 100) for k, box in enumerate(boxes[:3])
     ]
-    values = evaluate(PascalVocMetric('11points'), truths, detections)
+    values = evaluate(PascalVocMetric('11points'), gts, detections)
     assert values['pascal_voc/mAP'] == pytest.approx(4 / 11)
-    theirs = evaluate(VOCMetric(eval_mode='11points'), truths, detections)
+    theirs = evaluate(VOCMetric(eval_mode='11points'), gts, detections)
     assert theirs['pascal_voc/mAP'] == pytest.approx(3 / 11)
 
 
 def test_every_emptiness():
     box = (1, 1, 10, 10)
-    truth, found = Truth('0', 'a', box), Detection('0', 'a', box, 0.5)
+    gt, found = Truth('0', 'a', box), Detection('0', 'a', box, 0.5)
     for mode in ('11points', 'area'):
 
-        def value(truths, detections, mode=mode):
-            return evaluate(PascalVocMetric(mode), truths, detections)['pascal_voc/mAP']
+        def value(gts, detections, mode=mode):
+            return evaluate(PascalVocMetric(mode), gts, detections)['pascal_voc/mAP']
 
-        assert value([truth], []) == 0
+        assert value([gt], []) == 0
         assert value([], [found]) == 0
         assert value([Truth('0', 'a', box, True)], [found]) == 0
-        assert value([truth], [found]) == 1
+        assert value([gt], [found]) == 1
         # A class without objects, or with difficult ones alone, is not averaged over.
-        assert value([truth, Truth('0', 'b', box, True)], [found]) == 1
-        assert value([truth, Truth('1', 'b', box)], [found]) == 0.5
+        assert value([gt, Truth('0', 'b', box, True)], [found]) == 1
+        assert value([gt, Truth('1', 'b', box)], [found]) == 0.5
 
 
 def test_several_thresholds_are_averaged_and_named():
-    truths = [Truth('0', 'a', (1, 1, 10, 10))]
+    gts = [Truth('0', 'a', (1, 1, 10, 10))]
     detections = [Detection('0', 'a', (1, 1, 10, 6), 0.5)]  # IoU 0.6
     metric = PascalVocMetric(iou_thrs=[0.5, 0.58, 0.7])
-    values = evaluate(metric, truths, detections)
+    values = evaluate(metric, gts, detections)
     assert values == {
         'pascal_voc/mAP': pytest.approx(2 / 3),
         'pascal_voc/AP50': 1,
@@ -164,26 +164,26 @@ def test_several_thresholds_are_averaged_and_named():
 
 def truths_from_xml(folder: Path, split: str) -> list[Truth]:
     """Read the XML files apart from the package's reader; every fifth is difficult."""
-    truths = []
+    gts = []
     for name in (folder / f'ImageSets/Main/{split}.txt').read_text().split():
         root = ElementTree.parse(folder / 'Annotations' / f'{name}.xml')
         for node in root.iter('object'):
             corners = tuple(int(side.text) for side in node.find('bndbox'))
-            truths.append(Truth(name, node.findtext('name'), corners))
-    return truths
+            gts.append(Truth(name, node.findtext('name'), corners))
+    return gts
 
 
-def perturbed(truths: list[Truth], seed: int) -> list[Detection]:
+def perturbed(gts: list[Truth], seed: int) -> list[Detection]:
     """Noisy copies of the truth, some twice, some of a wrong class, some nowhere."""
     rng = np.random.default_rng(seed)
     detections = []
-    for truth in truths:
+    for gt in gts:
         for _ in range(rng.integers(0, 3)):
-            x1, y1, x2, y2 = np.array(truth.corners) + rng.normal(0, 8, 4).round()
+            x1, y1, x2, y2 = np.array(gt.corners) + rng.normal(0, 8, 4).round()
             corners = (x1, y1, max(x1, x2), max(y1, y2))
             wrong = rng.random() < 0.1
-            name = str(rng.choice(BLOOD_CELLS)) if wrong else truth.name
-            found = Detection(truth.image, name, corners, float(rng.random()))
+            name = str(rng.choice(BLOOD_CELLS)) if wrong else gt.name
+            found = Detection(gt.image, name, corners, float(rng.random()))
             detections.append(found)
     return detections
 
@@ -194,10 +194,10 @@ def test_equals_the_devkits_rules_on_real_blood_cells(hard):
     folder = REAL_DATA / 'bccd'
     if not folder.exists():
         pytest.skip(f'needs the real data in {folder}')
-    truths = truths_from_xml(folder, 'test')
-    for truth in truths[:: 5 if hard else len(truths) + 1][hard is False :]:
-        truth.difficult = True
-    detections = perturbed(truths, seed=0)
+    gts = truths_from_xml(folder, 'test')
+    for gt in gts[:: 5 if hard else len(gts) + 1][hard is False :]:
+        gt.difficult = True
+    detections = perturbed(gts, seed=0)
     dataset = VocXmlDataset(
         data_root=str(folder),
         ann_file='ImageSets/Main/test.txt',
@@ -211,14 +211,14 @@ def test_equals_the_devkits_rules_on_real_blood_cells(hard):
         for info in map(dataset.get_data_info, range(len(dataset)))
         for thing in info['instances']
     ]
-    assert len(read) == len(truths)
+    assert len(read) == len(gts)
     ours = [
-        Truth(image, name, tuple(side + 1 for side in box), truth.difficult)
-        for (image, name, box), truth in zip(read, truths, strict=True)
+        Truth(image, name, tuple(side + 1 for side in box), gt.difficult)
+        for (image, name, box), gt in zip(read, gts, strict=True)
     ]
     for mode in ('11points', 'area'):
         expected = mean_average_precision(
-            truths, detections, BLOOD_CELLS, points=mode == '11points'
+            gts, detections, BLOOD_CELLS, points=mode == '11points'
         )
         value = evaluate(PascalVocMetric(mode), ours, detections, BLOOD_CELLS)
         print(f'{mode}: {value["pascal_voc/mAP"]:.12f}, devkit rules {expected:.12f}')

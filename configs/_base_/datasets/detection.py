@@ -1,6 +1,6 @@
-# What the data sets here have in common: boxes, the standard sizes (short side 800, long
-# side at most 1333), a flip, and loaders that keep images without objects, which mmdet's
-# own configs drop: they teach too.
+# What the data sets have in common: boxes, the standard sizes (short side 800, long
+# side at most 1333), a flip, and loaders. Images without objects, which the configs of
+# mmdet itself drop, are kept: they teach too.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),

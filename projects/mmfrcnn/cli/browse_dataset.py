@@ -29,7 +29,7 @@ from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.outputs import check_folder, mark_folder
 from mmfrcnn.cli.runtime import explained
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
 
 IGNORED_COLOUR = (150, 150, 150)
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     check_folder('--out-dir', out_dir)
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
-    settle_classes(config)
+    resolve_classes(config)
     loader = config.get(f'{args.split}_dataloader')
     if loader is None:
         raise UserError(f'{args.config} has no {args.split}_dataloader')

@@ -21,7 +21,7 @@ from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.data.checks.preflight import PreflightHook, explain_data_error
-from mmfrcnn.data.class_names import settle_classes
+from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
 
 
@@ -38,7 +38,7 @@ def prepare(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
-    settle_classes(config, say)
+    resolve_classes(config, say)
     if args.work_dir:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:

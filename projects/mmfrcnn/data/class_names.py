@@ -41,7 +41,7 @@ def plain_configs(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
         yield key, dataset
 
 
-def settle_classes(config: Config, say: Callable[[str], None] = print) -> None:
+def resolve_classes(config: Config, say: Callable[[str], None] = print) -> None:
     """Fill in class names that a config leaves open, and check or set ``num_classes``.
 
     Args:

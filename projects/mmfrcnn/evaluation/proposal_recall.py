@@ -74,53 +74,51 @@ class ProposalRecall(CocoMetric):
         of_image = {result['img_id']: result for result in results}
         found = []
         for img_id in self.img_ids:
-            truth = coco.load_anns(
+            gt = coco.load_anns(
                 coco.get_ann_ids(img_ids=[img_id], cat_ids=self.cat_ids)
             )
-            truth = [
+            gt = [
                 one['bbox']
-                for one in truth
+                for one in gt
                 if not one.get('iscrowd') and not one.get('ignore')
             ]
             result = of_image.get(img_id, dict(bboxes=np.zeros((0, 4)), scores=()))
             order = np.argsort(-np.asarray(result['scores']), kind='mergesort')
             boxes = result['bboxes'][order[: max(proposal_nums)]]
-            found.append(first_hits(np.array(truth), boxes, thresholds))
+            found.append(first_hits(np.array(gt), boxes, thresholds))
         ranks = np.concatenate(found, 1)  # (T, objects of all images)
         if not ranks.size:
             return np.full(len(proposal_nums), -1.0)
         return np.array([(ranks < number).mean() for number in proposal_nums])
 
 
-def first_hits(
-    truth: np.ndarray, boxes: np.ndarray, thresholds: np.ndarray
-) -> np.ndarray:
+def first_hits(gt: np.ndarray, boxes: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Return which proposal finds each object, by the rule of COCO's evaluator.
 
     Proposals choose in order, each the object it overlaps most among those that are
     free and overlapped enough.
 
     Args:
-        truth (np.ndarray): Objects, (x, y, width, height), shape (G, 4).
+        gt (np.ndarray): Objects, (x, y, width, height), shape (G, 4).
         boxes (np.ndarray): Proposals, xyxy, best first, shape (P, 4).
         thresholds (np.ndarray): IoU thresholds, shape (T,).
 
     Returns:
         np.ndarray: Rank of the proposal, infinite where none is, shape (T, G).
     """
-    ranks = np.full((len(thresholds), len(truth)), np.inf)
-    if not len(truth) or not len(boxes):
+    ranks = np.full((len(thresholds), len(gt)), np.inf)
+    if not len(gt) or not len(boxes):
         return ranks
     given = np.array(boxes, np.float64)
     given[:, 2:] -= given[:, :2]
-    truth = np.asarray(truth, np.float64)
-    overlaps = coco_mask.iou(given, truth, [0] * len(truth))  # (P, G)
+    gt = np.asarray(gt, np.float64)
+    overlaps = coco_mask.iou(given, gt, [0] * len(gt))  # (P, G)
     least = np.minimum(thresholds, 1 - 1e-10)[:, None]  # (T, 1)
     for rank in np.flatnonzero(overlaps.max(1) >= least.min()):
         free = np.isinf(ranks) & (overlaps[rank] >= least)
         # Of equals the last, as there.
         best = np.where(free, overlaps[rank], -1)[:, ::-1].argmax(1)
-        best = len(truth) - 1 - best
+        best = len(gt) - 1 - best
         rows = np.flatnonzero(free.any(1))
         ranks[rows, best[rows]] = rank
     return ranks

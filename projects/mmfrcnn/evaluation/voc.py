@@ -60,13 +60,13 @@ class PascalVocMetric(VOCMetric):
         Args:
             results (list): (ground truth, detections by class) of each image.
         """
-        truths, detections = zip(*results, strict=True)
+        gts, detections = zip(*results, strict=True)
         logger: MMLogger = MMLogger.get_current_instance()
         names = self.dataset_meta['classes']
         means = {}
         for threshold in self.iou_thrs:
             classes = [
-                self._evaluate_class(detections, truths, label, threshold)
+                self._evaluate_class(detections, gts, label, threshold)
                 for label in range(len(names))
             ]
             known = [found['ap'] for found in classes if found['num_gts']]
@@ -77,10 +77,10 @@ class PascalVocMetric(VOCMetric):
         return {'mAP': float(np.mean(list(means.values()))), **means}
 
     def _evaluate_class(
-        self, detections: Sequence, truths: Sequence, label: int, threshold: float
+        self, detections: Sequence, gts: Sequence, label: int, threshold: float
     ) -> dict[str, Any]:
         """Return what mmdet's table shows of one class."""
-        found, objects, difficult = get_cls_results(detections, truths, label)
+        found, objects, difficult = get_cls_results(detections, gts, label)
         marks = [
             tpfp_default(*image, threshold, use_legacy_coordinate=True)
             for image in zip(found, objects, difficult, strict=True)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor
+
+from mmfrcnn.errors import UserError
+from mmfrcnn.structures.padded_instances import image_sizes
 
 # Multi-scale training meets many shapes; an FPN grid of 800x1333 takes 5 MB.
 GRIDS_KEPT = 32
@@ -153,3 +157,59 @@ class AnchorGridCache:
         ]
         ys, xs = zip(*corners, strict=True)
         return max(ys), max(xs)
+
+
+def anchors_a_cell(generator: AnchorGenerator) -> int:
+    """Return A, which a head that shares its layers wants equal on all levels.
+
+    Raises:
+        UserError: If it is not.
+    """
+    anchors = set(generator.num_base_priors)
+    if len(anchors) != 1:
+        raise UserError(
+            'RegionProposalHead shares its convolutions between levels: '
+            f'anchor_generator must give every level as many anchors, not {anchors}.'
+        )
+    return anchors.pop()
+
+
+def trainable_anchors(
+    grid: AnchorGrid, metas: Sequence[dict], border: float, device: torch.device
+) -> Tensor | None:
+    """Say which anchors of each image may be trained on.
+
+    Args:
+        grid (AnchorGrid): The anchors.
+        metas (Sequence[dict]): With ``img_shape`` and ``pad_shape``.
+        border (float): As in :meth:`AnchorGrid.valid`.
+        device (torch.device): Where the result lives.
+
+    Returns:
+        Tensor | None: bool, shape (N, S); None where every anchor counts.
+
+    Raises:
+        UserError: If an image has none, as mmdet does.
+    """
+    padded = None
+    y, x = grid.reach
+    if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in metas)):
+        padded = image_sizes(metas, device, 'pad_shape')
+    inside = None
+    if border >= 0:
+        inside = image_sizes(metas, device)
+        for meta in metas:
+            if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
+                raise _no_anchor(meta, border)
+    return grid.valid(padded, inside, border)
+
+
+def _no_anchor(meta: dict, border: float) -> UserError:
+    """Say what is wrong with an image that the RPN could never be trained on."""
+    image = meta.get('img_path') or f'An image of {meta.get("ori_shape", "unknown")} px'
+    return UserError(
+        f'{image}: resized to {tuple(meta["img_shape"][:2])} px (height, width), no '
+        f'anchor lies inside it (train_cfg.rpn.allowed_border={border}). Leave it out, '
+        'train on larger images, give anchor_generator smaller scales, or set '
+        'allowed_border=-1, which lets anchors cross the border.'
+    )

@@ -85,7 +85,7 @@ class AnchorAssigner(BaseAssigner):
     def assign_batch(
         self,
         priors: Tensor,
-        truth: PaddedInstances,
+        gt: PaddedInstances,
         ignored: PaddedInstances | None = None,
         prior_mask: Tensor | None = None,
     ) -> Assignment:
@@ -94,7 +94,7 @@ class AnchorAssigner(BaseAssigner):
         Args:
             priors (Tensor): xyxy, float32, shape (S, 4), the same for all images, or
                 (N, S, 4).
-            truth (PaddedInstances): Ground truth, in N x G slots.
+            gt (PaddedInstances): Ground truth, in N x G slots.
             ignored (PaddedInstances | None): Ignored regions, in N x I slots.
             prior_mask (Tensor | None): Priors that take part, bool, shape (N, S); the
                 others are ignored and nobody's best. None: all do.
@@ -104,7 +104,7 @@ class AnchorAssigner(BaseAssigner):
         """
         if priors.dim() == 2:
             priors = priors[None]
-        truth = self._shift_repeated(truth)
+        gt = self._shift_repeated(gt)
         iou, iof = self._overlap_functions()
         excluded = self._covered_by_ignored(priors, ignored, iof)
         if prior_mask is not None:
@@ -113,8 +113,8 @@ class AnchorAssigner(BaseAssigner):
 
         max_iou, nearest, best_of = match_boxes(
             priors,
-            truth.boxes,
-            truth.mask,
+            gt.boxes,
+            gt.mask,
             excluded=excluded,
             min_best_iou=self.min_pos_iou if self.match_low_quality else None,
             all_ties=self.gt_max_assign_all,
@@ -123,24 +123,26 @@ class AnchorAssigner(BaseAssigner):
         )
 
         low, high = self._negative_range()
-        states = torch.full_like(max_iou, IGNORED, dtype=torch.int8)
-        states.masked_fill_((max_iou >= low) & (max_iou < high), NEGATIVE)
+        match_labels = torch.full_like(max_iou, IGNORED, dtype=torch.int8)
+        match_labels.masked_fill_((max_iou >= low) & (max_iou < high), NEGATIVE)
         positive = max_iou >= self.pos_iou_thr
         if best_of is not None:
             # A later step overrides an earlier one, as a later ground truth does: the
             # last ground truth that a prior is the best of takes it.
             nearest = torch.where(best_of >= 0, best_of.long(), nearest)
             positive |= best_of >= 0
-        states.masked_fill_(positive, POSITIVE)
+        match_labels.masked_fill_(positive, POSITIVE)
 
         # Where there is no ground truth all is background, as in mmdet, even the priors
         # in ignored regions.
-        nothing_there = ~truth.mask.any(-1, keepdim=True)  # (N, 1)
-        states.masked_fill_(nothing_there, NEGATIVE)
+        nothing_there = ~gt.mask.any(-1, keepdim=True)  # (N, 1)
+        match_labels.masked_fill_(nothing_there, NEGATIVE)
         max_iou.masked_fill_(nothing_there, 0)
         if prior_mask is not None:
-            states.masked_fill_(~prior_mask, IGNORED)
-        return Assignment(states, nearest.masked_fill_(states != POSITIVE, 0), max_iou)
+            match_labels.masked_fill_(~prior_mask, IGNORED)
+        return Assignment(
+            match_labels, nearest.masked_fill_(match_labels != POSITIVE, 0), max_iou
+        )
 
     def assign(
         self,
@@ -170,14 +172,17 @@ class AnchorAssigner(BaseAssigner):
             if gt_instances_ignore is None
             else _one_image(gt_instances_ignore.bboxes),
         )
-        states, matched = result.states[0].long(), result.matched[0]
-        positive = states == POSITIVE
-        classes = torch.full_like(matched, -1)
+        match_labels, matched_idxs = (
+            result.match_labels[0].long(),
+            result.matched_idxs[0],
+        )
+        positive = match_labels == POSITIVE
+        classes = torch.full_like(matched_idxs, -1)
         if len(labels):
-            classes = torch.where(positive, labels.long()[matched], classes)
+            classes = torch.where(positive, labels.long()[matched_idxs], classes)
         return AssignResult(
             num_gts=len(labels),
-            gt_inds=torch.where(positive, matched + 1, states),
+            gt_inds=torch.where(positive, matched_idxs + 1, match_labels),
             max_overlaps=result.max_iou[0],
             labels=classes,
         )
@@ -189,25 +194,25 @@ class AnchorAssigner(BaseAssigner):
         return 0.0, self.neg_iou_thr
 
     def _overlap_functions(self) -> tuple[Callable, Callable]:
-        """IoU of (truth, priors), and the covered fraction (of, by)."""
+        """IoU of (gt, priors), and the covered fraction (of, by)."""
         calculator = self.iou_calculator
         if type(calculator) is BboxOverlaps2D and calculator.dtype is None:
             return pairwise_iou, lambda of, by: pairwise_iou(of, by, over_first=True)
         return (
-            lambda truth, priors: calculator(*_same_batch(truth, priors)),
+            lambda gt, priors: calculator(*_same_batch(gt, priors)),
             lambda of, by: calculator(*_same_batch(of, by), mode='iof'),
         )
 
-    def _shift_repeated(self, truth: PaddedInstances) -> PaddedInstances:
+    def _shift_repeated(self, gt: PaddedInstances) -> PaddedInstances:
         if self.perm_repeat_gt_cfg is None:
-            return truth
-        boxes = truth.boxes.clone()
-        for image, mask in zip(boxes, truth.mask, strict=True):
+            return gt
+        boxes = gt.boxes.clone()
+        for image, mask in zip(boxes, gt.mask, strict=True):
             if mask.any():
                 image[mask] = perm_repeat_bboxes(
                     image[mask], self.iou_calculator, self.perm_repeat_gt_cfg
                 )
-        return PaddedInstances(boxes, truth.mask, truth.labels)
+        return PaddedInstances(boxes, gt.mask, gt.labels)
 
     def _covered_by_ignored(
         self, priors: Tensor, ignored: PaddedInstances | None, iof: Callable

@@ -5,10 +5,15 @@ Shapes: N images, P proposal slots, C classes, M candidates over the whole batch
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
+from mmdet.models.layers import multiclass_nms
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfrcnn.modeling.nms_config import plain_nms_threshold
 from mmfrcnn.ops.nms import grouped_nms
 
 
@@ -65,4 +70,39 @@ def select_detections(
             )
         )
         start += count
+    return results
+
+
+def suppress_detections(
+    boxes: Tensor, scores: Tensor, cfg: dict[str, Any]
+) -> list[InstanceData]:
+    """Suppress as mmdet's ``test_cfg.rcnn`` says.
+
+    Plain NMS is :func:`select_detections`; of any other kind it is mmdet's own, image
+    by image. Arguments and result are :func:`select_detections`'s.
+    """
+    threshold = plain_nms_threshold(cfg['nms'])
+    if threshold is not None:
+        return select_detections(
+            boxes,
+            scores,
+            score_thr=cfg['score_thr'],
+            iou_threshold=threshold,
+            max_per_img=cfg['max_per_img'],
+            class_agnostic=cfg['nms'].get('class_agnostic', False),
+        )
+    results = []
+    for image_boxes, image_scores in zip(boxes, scores, strict=True):
+        detections, labels = multiclass_nms(
+            image_boxes.flatten(1),
+            F.pad(image_scores, (0, 1)),  # the background column it expects
+            cfg['score_thr'],
+            cfg['nms'],
+            cfg['max_per_img'],
+        )
+        results.append(
+            InstanceData(
+                bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
+            )
+        )
     return results

@@ -21,13 +21,13 @@ from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.sample import Sample
 
 # Ids of ground truths among the candidates, beyond those of any prior.
-FIRST_TRUTH_ID = 1 << 30
+FIRST_GT_ID = 1 << 30
 
 
 def assign_batch(
     assigner: Any,
     priors: Tensor,
-    truth: PaddedInstances,
+    gt: PaddedInstances,
     ignored: PaddedInstances,
     prior_mask: Tensor | None,
 ) -> Assignment:
@@ -36,7 +36,7 @@ def assign_batch(
     Args:
         assigner (Any): :class:`AnchorAssigner`, or a stock assigner.
         priors (Tensor): xyxy, shape (S, 4) or (N, S, 4).
-        truth (PaddedInstances): Ground truth with labels, N x G slots.
+        gt (PaddedInstances): Ground truth with labels, N x G slots.
         ignored (PaddedInstances): Ignored regions.
         prior_mask (Tensor | None): Priors that take part, bool, shape (N, S).
 
@@ -44,27 +44,29 @@ def assign_batch(
         Assignment: For each prior of each image.
     """
     if isinstance(assigner, AnchorAssigner):
-        return assigner.assign_batch(priors, truth, ignored, prior_mask)
-    images = len(truth.boxes)
+        return assigner.assign_batch(priors, gt, ignored, prior_mask)
+    images = len(gt.boxes)
     priors = priors.expand(images, -1, -1)
     shape, device = priors.shape[:2], priors.device
-    states = torch.full(shape, -1, dtype=torch.int8, device=device)
-    matched = torch.zeros(shape, dtype=torch.int64, device=device)
+    match_labels = torch.full(shape, -1, dtype=torch.int8, device=device)
+    matched_idxs = torch.zeros(shape, dtype=torch.int64, device=device)
     max_iou = torch.zeros(shape, device=device)
     if prior_mask is None:
         prior_mask = torch.ones(shape, dtype=torch.bool, device=device)
     for i in range(images):
-        slots = truth.mask[i].nonzero()[:, 0]
+        slots = gt.mask[i].nonzero()[:, 0]
         result = assigner.assign(
             InstanceData(priors=priors[i][prior_mask[i]]),
-            _instances(truth, i),
+            _instances(gt, i),
             InstanceData(bboxes=ignored.boxes[i][ignored.mask[i]]),
         )
-        states[i, prior_mask[i]] = result.gt_inds.clamp(max=1).to(torch.int8)
+        match_labels[i, prior_mask[i]] = result.gt_inds.clamp(max=1).to(torch.int8)
         if len(slots):
-            matched[i, prior_mask[i]] = slots[(result.gt_inds - 1).clamp(min=0)]
+            matched_idxs[i, prior_mask[i]] = slots[(result.gt_inds - 1).clamp(min=0)]
         max_iou[i, prior_mask[i]] = result.max_overlaps
-    return Assignment(states, matched.masked_fill_(states != POSITIVE, 0), max_iou)
+    return Assignment(
+        match_labels, matched_idxs.masked_fill_(match_labels != POSITIVE, 0), max_iou
+    )
 
 
 def sample_batch(
@@ -72,7 +74,7 @@ def sample_batch(
     assignment: Assignment,
     keys: Tensor,
     priors: Tensor,
-    truth: PaddedInstances,
+    gt: PaddedInstances,
     *,
     prior_ids: Tensor | None = None,
     feats: Sequence[Tensor] = (),
@@ -87,7 +89,7 @@ def sample_batch(
         assignment (Assignment): Of the priors.
         keys (Tensor): A number for each image, shape (N,).
         priors (Tensor): xyxy, shape (S, 4) or (N, S, 4).
-        truth (PaddedInstances): Ground truth with labels, N x G slots.
+        gt (PaddedInstances): Ground truth with labels, N x G slots.
         prior_ids (Tensor | None): A number for each prior that does not depend on
             padding, int64, shape (S,). None: its place.
         feats (Sequence[Tensor]): Feature maps, for samplers that look at them.
@@ -95,32 +97,34 @@ def sample_batch(
     Returns:
         Sample: Indices of candidates.
     """
-    adds_truth = getattr(sampler, 'add_gt_as_proposals', False)
+    adds_gt = getattr(sampler, 'add_gt_as_proposals', False)
     if isinstance(sampler, BalancedSampler):
-        states = assignment.states
+        match_labels = assignment.match_labels
         ids = prior_ids
         if ids is None:
-            ids = torch.arange(states.shape[1], device=states.device)
-        if adds_truth:
-            given = truth.mask.to(states.dtype) * 2 - 1  # positive, or ignored
-            states = torch.cat([given, states], 1)
-            slots = torch.arange(given.shape[1], device=states.device)
-            ids = torch.cat([slots + FIRST_TRUTH_ID, ids])
-        return sampler.sample_batch(states, keys, ids)
-    priors = priors.expand(len(truth.boxes), -1, -1)
+            ids = torch.arange(match_labels.shape[1], device=match_labels.device)
+        if adds_gt:
+            given = gt.mask.to(match_labels.dtype) * 2 - 1  # positive, or ignored
+            match_labels = torch.cat([given, match_labels], 1)
+            slots = torch.arange(given.shape[1], device=match_labels.device)
+            ids = torch.cat([slots + FIRST_GT_ID, ids])
+        return sampler.sample_batch(match_labels, keys, ids)
+    priors = priors.expand(len(gt.boxes), -1, -1)
     chosen, flags = [], []
     for i in range(len(priors)):
-        seen = (assignment.states[i] >= 0).nonzero()[:, 0]  # never sample the ignored
-        slots = truth.mask[i].nonzero()[:, 0]
+        seen = (assignment.match_labels[i] >= 0).nonzero()[
+            :, 0
+        ]  # never sample the ignored
+        slots = gt.mask[i].nonzero()[:, 0]
         result = sampler.sample(
-            _assign_result(assignment, truth, i, seen, slots),
+            _assign_result(assignment, gt, i, seen, slots),
             InstanceData(priors=priors[i, seen]),
-            _instances(truth, i),
+            _instances(gt, i),
             feats=[level[i : i + 1] for level in feats],
         )
         candidates = seen
-        if adds_truth:
-            candidates = torch.cat([slots, truth.mask.shape[1] + seen])
+        if adds_gt:
+            candidates = torch.cat([slots, gt.mask.shape[1] + seen])
         chosen.append(candidates[torch.cat([result.pos_inds, result.neg_inds])])
         flag = torch.ones_like(chosen[-1])
         flag[: len(result.pos_inds)] = 2
@@ -143,23 +147,23 @@ def _instances(padded: PaddedInstances, image: int) -> InstanceData:
 
 def _assign_result(
     assignment: Assignment,
-    truth: PaddedInstances,
+    gt: PaddedInstances,
     image: int,
     seen: Tensor,
     slots: Tensor,
 ) -> AssignResult:
     """One image's assignment in mmdet's form, over the priors ``seen``."""
-    states = assignment.states[image, seen].long()
-    matched = assignment.matched[image, seen]
+    match_labels = assignment.match_labels[image, seen].long()
+    matched_idxs = assignment.matched_idxs[image, seen]
     # Empty slots are no ground truth to mmdet: number the real ones.
-    number = torch.zeros_like(truth.mask[image], dtype=torch.int64)
+    number = torch.zeros_like(gt.mask[image], dtype=torch.int64)
     number[slots] = torch.arange(len(slots), device=slots.device)
-    labels = torch.full_like(states, -1)
-    if truth.labels is not None:
-        labels = torch.where(states > 0, truth.labels[image][matched], labels)
+    labels = torch.full_like(match_labels, -1)
+    if gt.labels is not None:
+        labels = torch.where(match_labels > 0, gt.labels[image][matched_idxs], labels)
     return AssignResult(
         num_gts=len(slots),
-        gt_inds=torch.where(states > 0, number[matched] + 1, states),
+        gt_inds=torch.where(match_labels > 0, number[matched_idxs] + 1, match_labels),
         max_overlaps=assignment.max_iou[image, seen],
         labels=labels,
     )

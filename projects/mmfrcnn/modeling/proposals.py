@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmfrcnn.errors import UserError
+from mmfrcnn.modeling.nms_config import plain_nms_threshold
 from mmfrcnn.ops.nms import grouped_nms
+from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.proposals import Proposals
 
 
@@ -34,6 +38,24 @@ class ProposalRules:
     iou_threshold: float
     min_bbox_size: float
     score_thr: float = 0.0
+
+    @classmethod
+    def of(cls, cfg: dict[str, Any]) -> ProposalRules:
+        """Read mmdet's ``rpn_proposal`` or ``test_cfg.rpn``."""
+        threshold = plain_nms_threshold(cfg['nms'])
+        if threshold is None or 'class_agnostic' in cfg['nms']:
+            raise UserError(
+                'RegionProposalHead suppresses proposals with '
+                "nms=dict(type='nms', iou_threshold=...) and nothing else; the config "
+                f'has {dict(cfg["nms"])}.'
+            )
+        return cls(
+            nms_pre=cfg.get('nms_pre', -1),
+            max_per_img=cfg.get('max_per_img', -1),
+            iou_threshold=threshold,
+            min_bbox_size=cfg.get('min_bbox_size', -1),
+            score_thr=cfg.get('score_thr', 0.0),
+        )
 
 
 @torch.no_grad()
@@ -72,7 +94,7 @@ def select_proposals(
     index = torch.cat(chosen, 1)  # (N, M)
     level_index = torch.cat(level_of)  # (M,)
 
-    candidates = deltas.gather(1, index[..., None].expand(-1, -1, 4))  # (N, M, 4)
+    candidates = gather_rows(deltas, index)  # (N, M, 4)
     boxes = decode(anchors[index].view(-1, 4), candidates.view(-1, 4))
     limit = sizes.flip(-1).repeat(1, 2)[:, None]  # (N, 1, 4): w, h, w, h
     boxes = torch.minimum(boxes.view_as(candidates), limit).clamp_(min=0)
@@ -94,5 +116,5 @@ def select_proposals(
         slots = min(rules.max_per_img, slots)
     top_scores, top = ranked.topk(slots, dim=1)  # (N, P)
     mask = top_scores >= 0
-    boxes = boxes.gather(1, top[..., None].expand(-1, -1, 4)) * mask[..., None]
+    boxes = gather_rows(boxes, top) * mask[..., None]
     return Proposals(boxes, top_scores.clamp(min=0), mask)

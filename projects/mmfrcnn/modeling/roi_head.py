@@ -7,12 +7,9 @@ R = N * K (or N * P) regions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.layers import multiclass_nms
-from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
@@ -21,11 +18,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmfrcnn.errors import UserError
-from mmfrcnn.modeling.box_loss import positive_box_loss
-from mmfrcnn.modeling.detections import select_detections
+from mmfrcnn.modeling.box_coder import DeltaBoxCoder
+from mmfrcnn.modeling.box_head import check_box_head
+from mmfrcnn.modeling.detections import suppress_detections
+from mmfrcnn.modeling.losses import box_loss, sample_weights
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.sampler import image_keys
+from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.assignment import Assignment
 from mmfrcnn.structures.padded_instances import (
     PaddedInstances,
@@ -35,17 +34,6 @@ from mmfrcnn.structures.padded_instances import (
 )
 from mmfrcnn.structures.proposals import padded_proposals
 from mmfrcnn.structures.sample import Sample
-
-# What this head computes for the whole batch instead; a box head that has its own way
-# with any of these would silently not be asked.
-BATCHED_METHODS = (
-    'loss',
-    'loss_and_target',
-    'get_targets',
-    '_get_targets_single',
-    'predict_by_feat',
-    '_predict_by_feat_single',
-)
 
 
 @MODELS.register_module()
@@ -80,7 +68,9 @@ class BatchedRoIHead(BaseModule):
         self.test_cfg = test_cfg
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = MODELS.build(bbox_head)
-        _check_box_head(self.bbox_head)
+        check_box_head(self.bbox_head)
+        coder = self.bbox_head.bbox_coder
+        self.bbox_head.bbox_coder = DeltaBoxCoder.of(coder)
         if shared_head is not None:
             self.shared_head = MODELS.build(shared_head)
         if train_cfg:
@@ -146,23 +136,22 @@ class BatchedRoIHead(BaseModule):
         """
         device = x[0].device
         instances, instances_ignore, metas = unpack_gt_instances(batch_data_samples)
-        truth = pad_instances(instances, device)
-        nothing = InstanceData(bboxes=torch.zeros(0, 4))
-        ignored = pad_instances([one or nothing for one in instances_ignore], device)
+        gt = pad_instances(instances, device)
+        ignored = pad_instances(instances_ignore, device)
         proposals = padded_proposals(rpn_results_list, device)
 
         assignment = assign_batch(
-            self.bbox_assigner, proposals.boxes, truth, ignored, proposals.mask
+            self.bbox_assigner, proposals.boxes, gt, ignored, proposals.mask
         )
         sample = sample_batch(
             self.bbox_sampler,
             assignment,
             image_keys(metas, device),
             proposals.boxes,
-            truth,
+            gt,
             feats=tuple(x),
         )
-        boxes, targets, labels = self._sampled(sample, assignment, proposals, truth)
+        boxes, targets, labels = self._sampled(sample, assignment, proposals, gt)
         result = self._forward_sample(x, _regions(boxes), sample.valid.view(-1))
         return self.loss_of_sample(
             sample, boxes, targets, labels, result['cls_score'], result['bbox_pred']
@@ -196,24 +185,24 @@ class BatchedRoIHead(BaseModule):
         sample: Sample,
         assignment: Assignment,
         proposals: PaddedInstances,
-        truth: PaddedInstances,
+        gt: PaddedInstances,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Look up sampled regions (N, K, 4), their targets (N, K, 4), labels (N, K).
 
-        Where there is no ground truth the target is the region itself, the label C.
+        Where there is no ground truth the label is C, and the target of no matter.
         """
-        candidates, matched = proposals.boxes, assignment.matched
+        candidates, matched_idxs = proposals.boxes, assignment.matched_idxs
         if getattr(self.bbox_sampler, 'add_gt_as_proposals', False):
             # Ground truth stands first, each matched with itself.
-            candidates = torch.cat([truth.boxes, candidates], 1)
-            itself = torch.arange(truth.mask.shape[1], device=matched.device)
-            matched = torch.cat([itself.expand(len(matched), -1), matched], 1)
-        boxes = _pick(candidates, sample.indices)
-        matched = matched.gather(1, sample.indices)
-        targets = torch.where(
-            sample.positive[..., None], _pick(truth.boxes, matched), boxes
-        )
-        labels = truth.labels.gather(1, matched)
+            candidates = torch.cat([gt.boxes, candidates], 1)
+            itself = torch.arange(gt.mask.shape[1], device=matched_idxs.device)
+            matched_idxs = torch.cat(
+                [itself.expand(len(matched_idxs), -1), matched_idxs], 1
+            )
+        boxes = gather_rows(candidates, sample.indices)
+        matched_idxs = matched_idxs.gather(1, sample.indices)
+        targets = gather_rows(gt.boxes, matched_idxs)
+        labels = gt.labels.gather(1, matched_idxs)
         background = self.bbox_head.num_classes
         return boxes, targets, labels.masked_fill(~sample.positive, background)
 
@@ -231,21 +220,21 @@ class BatchedRoIHead(BaseModule):
         positive, valid = sample.positive.view(-1), sample.valid.view(-1)
         labels, boxes, targets = labels.view(-1), boxes.view(-1, 4), targets.view(-1, 4)
         samples = valid.sum().clamp(min=1).float()
-        weight = valid.float()
-        if self.train_cfg.get('pos_weight', -1) > 0:
-            weight = torch.where(positive, self.train_cfg['pos_weight'], weight)
+        weight = sample_weights(sample, self.train_cfg.get('pos_weight', -1)).view(-1)
         scores, deltas = scores.float(), deltas.float()
 
         deltas = deltas.unflatten(1, (-1, 4))  # (R, C or 1, 4)
         slot = labels.clamp(max=deltas.shape[1] - 1)
         deltas = deltas.gather(1, slot.view(-1, 1, 1).expand(-1, 1, 4))[:, 0]
-        if head.reg_decoded_bbox:
-            deltas = head.bbox_coder.decode(boxes, deltas)
-        else:
-            encoded = head.bbox_coder.encode(boxes, targets)
-            targets = torch.where(positive[:, None], encoded, 0.0)
-        loss_bbox = positive_box_loss(
-            head.loss_bbox, deltas, targets, positive, samples
+        loss_bbox = box_loss(
+            head.loss_bbox,
+            head.bbox_coder,
+            head.reg_decoded_bbox,
+            boxes,
+            deltas,
+            targets,
+            positive,
+            samples,
         )
         correct = (scores.argmax(1) == labels) & valid
         return dict(
@@ -290,49 +279,14 @@ class BatchedRoIHead(BaseModule):
             scores = scores.masked_fill(~large, -1)
         if rescale:
             boxes = boxes / scale_factors(metas, boxes.device)[:, None]
-        return self._detections(boxes, scores)
+        return suppress_detections(boxes, scores, self.test_cfg)
 
     def _refine(self, boxes: Tensor, deltas: Tensor, metas: list[dict]) -> Tensor:
         """Apply deltas (R, 4 C) to proposals (N, P, 4), clipped: (N, P, C or 1, 4)."""
-        images, slots = boxes.shape[:2]
-        deltas = deltas.unflatten(1, (-1, 4))
-        classes = deltas.shape[1]
-        repeated = boxes.view(-1, 1, 4).expand(-1, classes, -1).reshape(-1, 4)
-        refined = self.bbox_head.bbox_coder.decode(repeated, deltas.reshape(-1, 4))
+        refined = self.bbox_head.bbox_coder.decode(boxes.view(-1, 4), deltas)
+        refined = refined.unflatten(0, boxes.shape[:2]).unflatten(2, (-1, 4))
         limit = image_sizes(metas, boxes.device).flip(-1).repeat(1, 2)
-        refined = refined.view(images, slots, classes, 4).clamp(min=0)
-        return torch.minimum(refined, limit[:, None, None])
-
-    def _detections(self, boxes: Tensor, scores: Tensor) -> list[InstanceData]:
-        """Suppress, by our batched NMS or, for other kinds, mmdet's image by image."""
-        cfg = self.test_cfg
-        nms = dict(cfg['nms'])
-        agnostic = nms.pop('class_agnostic', False)
-        nms.pop('split_thr', None)  # mmcv's memory bound, which groups do not need
-        if nms.get('type', 'nms') == 'nms' and set(nms) <= {'type', 'iou_threshold'}:
-            return select_detections(
-                boxes,
-                scores,
-                score_thr=cfg['score_thr'],
-                iou_threshold=nms['iou_threshold'],
-                max_per_img=cfg['max_per_img'],
-                class_agnostic=agnostic,
-            )
-        results = []
-        for image_boxes, image_scores in zip(boxes, scores, strict=True):
-            detections, labels = multiclass_nms(
-                image_boxes.flatten(1),
-                F.pad(image_scores, (0, 1)),  # the background column it expects
-                cfg['score_thr'],
-                cfg['nms'],
-                cfg['max_per_img'],
-            )
-            results.append(
-                InstanceData(
-                    bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
-                )
-            )
-        return results
+        return torch.minimum(refined.clamp(min=0), limit[:, None, None])
 
 
 def _regions(boxes: Tensor) -> Tensor:
@@ -341,26 +295,3 @@ def _regions(boxes: Tensor) -> Tensor:
     image = torch.arange(images, device=boxes.device, dtype=boxes.dtype)
     image = image[:, None, None].expand(-1, slots, 1)
     return torch.cat([image, boxes], -1).view(-1, 5)
-
-
-def _pick(boxes: Tensor, index: Tensor) -> Tensor:
-    """Gather boxes (N, M, 4) at (N, K): (N, K, 4)."""
-    return boxes.gather(1, index[..., None].expand(-1, -1, 4))
-
-
-def _check_box_head(head: Any) -> None:
-    """Refuse a box head whose own targets or losses would be passed over."""
-    own = [
-        method
-        for method in BATCHED_METHODS
-        if getattr(type(head), method, None) is not getattr(BBoxHead, method)
-    ]
-    if own or head.custom_activation or head.custom_cls_channels:
-        reason = (
-            f'has its own {", ".join(own)}' if own else 'has a loss of its own kind'
-        )
-        raise UserError(
-            'BatchedRoIHead computes targets, losses and detections of the whole '
-            f"batch at once, but {type(head).__name__} {reason}. Use mmdet's "
-            "'StandardRoIHead' with this box head; the other parts stay as they are."
-        )

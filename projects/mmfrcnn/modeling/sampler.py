@@ -71,12 +71,13 @@ class BalancedSampler(BaseSampler):
 
     @torch.no_grad()
     def sample_batch(
-        self, states: Tensor, keys: Tensor, ids: Tensor | None = None
+        self, match_labels: Tensor, keys: Tensor, ids: Tensor | None = None
     ) -> Sample:
         """Draw from the candidates of every image of a batch.
 
         Args:
-            states (Tensor): -1 ignored, 0 negative, 1 positive, shape (N, S), S >= 1.
+            match_labels (Tensor): -1 ignored, 0 negative, 1 positive, shape (N, S), S
+                >= 1.
             keys (Tensor): A number for each image, int64, shape (N,): see
                 :func:`image_keys`.
             ids (Tensor | None): A number below 2**31 for each candidate that does not
@@ -86,18 +87,20 @@ class BalancedSampler(BaseSampler):
             Sample: K slots an image.
         """
         if ids is None:
-            ids = torch.arange(states.shape[1], device=states.device)
+            ids = torch.arange(match_labels.shape[1], device=match_labels.device)
         key = self._next_keys(keys, ids)
         most = int(self.num * self.pos_fraction)
-        positives, num_positive = draw(key, states == POSITIVE, most)
-        negatives, num_negative = draw(key, states == NEGATIVE, self.num)
+        positives, num_positive = draw(key, match_labels == POSITIVE, most)
+        negatives, num_negative = draw(key, match_labels == NEGATIVE, self.num)
         room = self.num - num_positive
         if self.neg_pos_ub >= 0:
             bound = (num_positive.clamp(min=1) * self.neg_pos_ub).long()
             room = torch.minimum(room, bound)
         num_negative = torch.minimum(num_negative, room)  # (N, 1)
 
-        slot = torch.arange(self.num, device=states.device).expand(len(states), -1)
+        slot = torch.arange(self.num, device=match_labels.device).expand(
+            len(match_labels), -1
+        )
         is_positive = slot < num_positive
         rank = slot - num_positive  # of a negative slot among the negatives
         valid = rank < num_negative

@@ -37,7 +37,7 @@ def to_device(values: Sequence | np.ndarray, dtype: torch.dtype, device) -> Tens
 
 
 def pad_instances(
-    instances: Sequence[InstanceData], device: torch.device
+    instances: Sequence[InstanceData | None], device: torch.device
 ) -> PaddedInstances:
     """Pad the boxes (and labels, when present) of a batch into common slots.
 
@@ -46,26 +46,28 @@ def pad_instances(
 
     Args:
         instances (Sequence[InstanceData]): One an image, with ``bboxes`` (g, 4) xyxy
-            and, for ground truth, ``labels`` (g,).
+            and, for ground truth, ``labels`` (g,). None: no boxes.
         device (torch.device): Where the result lives.
 
     Returns:
         PaddedInstances: In the order of each image's boxes.
     """
-    sizes = np.array([len(one.bboxes) for one in instances], dtype=np.int64)
+    nothing = InstanceData(bboxes=torch.zeros(0, 4))
+    given = [nothing if one is None else one for one in instances]
+    sizes = np.array([len(one.bboxes) for one in given], dtype=np.int64)
     slots = np.arange(max(1, sizes.max(initial=0)))
     filled = slots < sizes[:, None]  # (N, G)
     # Row `sum(sizes)` of the concatenation below is the padding.
     rows = np.where(filled, (sizes.cumsum() - sizes)[:, None] + slots, sizes.sum())
     index = to_device(rows, torch.int64, device)
-    flat = [one.bboxes.to(device, torch.float32) for one in instances]
+    flat = [one.bboxes.to(device, torch.float32) for one in given]
     boxes = torch.cat([*flat, torch.zeros(1, 4, device=device)])[index]
     mask = (boxes[..., 2:] > boxes[..., :2]).all(-1)
     labels = None
-    if all('labels' in one for one in instances):
-        classes = [one.labels.to(device, torch.int64) for one in instances]
-        nothing = torch.zeros(1, dtype=torch.int64, device=device)
-        labels = torch.cat([*classes, nothing])[index]
+    if all('labels' in one for one in given):
+        classes = [one.labels.to(device, torch.int64) for one in given]
+        padding = torch.zeros(1, dtype=torch.int64, device=device)
+        labels = torch.cat([*classes, padding])[index]
     return PaddedInstances(boxes, mask, labels)
 
 

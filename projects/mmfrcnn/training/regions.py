@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmfrcnn.modeling import rpn_head as heads
 from mmfrcnn.training.stages import Region
 
 
@@ -37,7 +38,7 @@ def our_regions(model: Any) -> list[Region]:
     rpn_head = getattr(model, 'rpn_head', None)
     matching = 'anchors, assignment, sampling'
     regions = [
-        Region(rpn_head, '_valid_anchors', matching),
+        Region(heads, 'trainable_anchors', matching),
         Region(getattr(rpn_head, 'assigner', None), 'assign_batch', matching),
         Region(getattr(rpn_head, 'sampler', None), 'sample_batch', matching),
         Region(getattr(model, 'roi_head', None), 'loss_of_sample', 'head losses'),

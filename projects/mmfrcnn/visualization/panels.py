@@ -23,7 +23,7 @@ INK, PAPER, PROPOSAL_COLOR, IGNORED_COLOR = (30, 30, 30), 255, (0, 215, 255), (1
 
 def draw_panel(
     picture: np.ndarray,
-    truth: InstanceData,
+    gt: InstanceData,
     proposals: InstanceData,
     detections: InstanceData,
     *,
@@ -37,7 +37,7 @@ def draw_panel(
 
     Args:
         picture (np.ndarray): The picture.
-        truth (InstanceData): ``bboxes`` and ``labels``.
+        gt (InstanceData): ``bboxes`` and ``labels``.
         proposals (InstanceData): ``bboxes``, best first.
         detections (InstanceData): ``bboxes``, ``labels`` and ``scores``.
         classes (Sequence[str]): Class names, by label.
@@ -56,14 +56,12 @@ def draw_panel(
     height, width = picture.shape[:2]
     size = (width * ENLARGE, height * ENLARGE)
     large = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    labels = _numpy(truth.labels)
+    labels = _numpy(gt.labels)
     left = large
     if ignored is not None:
         count = len(ignored)
         left = _boxes(left, ignored, [IGNORED_COLOR] * count, ['crowd'] * count)
-    left = _boxes(
-        left, _numpy(truth.bboxes), colors(labels), [classes[i] for i in labels]
-    )
+    left = _boxes(left, _numpy(gt.bboxes), colors(labels), [classes[i] for i in labels])
 
     best = _numpy(proposals.bboxes)[:num_proposals]
     middle = _boxes(large, best, [PROPOSAL_COLOR] * len(best), [''] * len(best))
@@ -76,7 +74,7 @@ def draw_panel(
     ]
     right = _boxes(large, _numpy(shown.bboxes), colors(labels), names)
     columns = [
-        _titled(left, f'ground truth: {len(truth)}'),
+        _titled(left, f'ground truth: {len(gt)}'),
         _titled(middle, f'{len(best)} best proposals'),
         _titled(right, f'detections, score >= {score_thr:g}: {len(shown)}'),
     ]

@@ -30,11 +30,11 @@ def follow_our_sampler(monkeypatch: MonkeyPatch, head: ModuleType) -> deque:
     drawn: deque[Tensor] = deque()
     sample_batch = head.sample_batch  # type: ignore[attr-defined]
 
-    def write_down(sampler, assignment, keys, priors, truth, **options):
-        sample = sample_batch(sampler, assignment, keys, priors, truth, **options)
-        candidates = priors.expand(len(truth.boxes), -1, -1)
+    def write_down(sampler, assignment, keys, priors, gt, **options):
+        sample = sample_batch(sampler, assignment, keys, priors, gt, **options)
+        candidates = priors.expand(len(gt.boxes), -1, -1)
         if sampler.add_gt_as_proposals:
-            candidates = torch.cat([truth.boxes, candidates], 1)
+            candidates = torch.cat([gt.boxes, candidates], 1)
         negative = sample.valid & ~sample.positive
         for image, index in enumerate(sample.indices):
             for wanted in (sample.positive[image], negative[image]):

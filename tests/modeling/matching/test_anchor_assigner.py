@@ -59,28 +59,28 @@ def cases(random_boxes):
         return random_boxes(count, generator, **kwargs)
 
     none = torch.zeros(0, 4)
-    truth = boxes(6)
+    gt = boxes(6)
     jitter = torch.rand(40, 4, generator=generator) * 8
-    near = truth.repeat(7, 1)[:40] + jitter
-    yield 'random', boxes(60), truth, boxes(3)
-    yield 'near', torch.cat([near, boxes(30)]), truth, boxes(2)
+    near = gt.repeat(7, 1)[:40] + jitter
+    yield 'random', boxes(60), gt, boxes(3)
+    yield 'near', torch.cat([near, boxes(30)]), gt, boxes(2)
     yield 'gridded', boxes(80, grid=25), boxes(9, grid=25), boxes(3, grid=25)
     yield 'coarse', boxes(50, grid=50), boxes(9, grid=50), boxes(2, grid=50)
-    yield 'duplicates', near, truth[[0, 0, 1, 1, 1, 2, 0]], truth[[3, 3]]
-    yield 'itself', truth, truth, none
-    flat = truth.clone()
+    yield 'duplicates', near, gt[[0, 0, 1, 1, 1, 2, 0]], gt[[3, 3]]
+    yield 'itself', gt, gt, none
+    flat = gt.clone()
     flat[::2, 2] = flat[::2, 0]
     yield 'without area', torch.cat([flat, boxes(20)]), flat, flat[:2]
     yield 'points', torch.zeros(5, 4), torch.zeros(3, 4), torch.zeros(2, 4)
     yield 'no truth', boxes(30), none, none
     yield 'no truth, ignored', boxes(30), none, boxes(2)
-    yield 'no priors', none, truth, boxes(2)
+    yield 'no priors', none, gt, boxes(2)
     yield 'nothing', none, none, none
     everything = torch.tensor([[-1e3, -1e3, 1e3, 1e3]])
-    yield 'all ignored', near, truth, everything
-    yield 'far away', boxes(20) + 1000, truth, none
+    yield 'all ignored', near, gt, everything
+    yield 'far away', boxes(20) + 1000, gt, none
     yield 'one pixel', boxes(50), torch.tensor([[5.0, 5.0, 6.0, 6.0]]), none
-    yield 'one prior', near[:1], truth, none
+    yield 'one prior', near[:1], gt, none
 
 
 def with_labels(boxes):
@@ -96,10 +96,10 @@ def compare(ours, mmdets):
 
 def test_one_image(random_boxes, setting, way):
     ours, mmdets = AnchorAssigner(**setting), MaxIoUAssigner(**setting)
-    for _, priors, truth, ignored in cases(random_boxes):
+    for _, priors, gt, ignored in cases(random_boxes):
         arguments = (
             InstanceData(priors=priors),
-            with_labels(truth),
+            with_labels(gt),
             InstanceData(bboxes=ignored),
         )
         compare(ours.assign(*arguments), mmdets.assign(*arguments))
@@ -126,8 +126,8 @@ def test_batch(random_boxes, setting, way, shared):
     images = [case[2:] for case in cases(random_boxes) if len(case[1])]
     count = 45
     per_image = [random_boxes(count, generator, grid=10) for _ in images]
-    for priors, (truth, _) in zip(per_image, images, strict=True):
-        near = truth.repeat(8, 1)[:20]
+    for priors, (gt, _) in zip(per_image, images, strict=True):
+        near = gt.repeat(8, 1)[:20]
         priors[: len(near)] = near + torch.rand(len(near), 4, generator=generator) * 5
     priors = per_image[1] if shared else torch.stack(per_image)
     mask = torch.rand(len(images), count, generator=generator) < 0.8
@@ -135,22 +135,22 @@ def test_batch(random_boxes, setting, way, shared):
     mask[0] = True
     ours, mmdets = AnchorAssigner(**setting), MaxIoUAssigner(**setting)
 
-    truths, ignored = (padded(side) for side in zip(*images, strict=True))
-    result = ours.assign_batch(priors, truths, ignored, mask)
-    assert result.states.dtype == torch.int8
-    for image, (truth, regions) in enumerate(images):
+    gts, ignored = (padded(side) for side in zip(*images, strict=True))
+    result = ours.assign_batch(priors, gts, ignored, mask)
+    assert result.match_labels.dtype == torch.int8
+    for image, (gt, regions) in enumerate(images):
         mine = mask[image]
         theirs = mmdets.assign(
             InstanceData(priors=(priors if shared else priors[image])[mine]),
-            with_labels(truth),
+            with_labels(gt),
             InstanceData(bboxes=regions),
         )
-        states, matched = expected_states(theirs)
-        assert torch.equal(result.states[image, mine].long(), states)
-        assert torch.equal(result.matched[image, mine], matched)
+        match_labels, matched_idxs = expected_states(theirs)
+        assert torch.equal(result.match_labels[image, mine].long(), match_labels)
+        assert torch.equal(result.matched_idxs[image, mine], matched_idxs)
         assert torch.equal(result.max_iou[image, mine], theirs.max_overlaps)
-        assert (result.states[image, ~mine] == IGNORED).all()
-        assert (result.matched[image, ~mine] == 0).all()
+        assert (result.match_labels[image, ~mine] == IGNORED).all()
+        assert (result.matched_idxs[image, ~mine] == 0).all()
 
 
 def test_real_anchors(random_boxes):
@@ -162,34 +162,34 @@ def test_real_anchors(random_boxes):
     assert len(anchors) > match.FEWEST_FOR_BLOCKS
     setting = dict(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3)
     generator = torch.Generator().manual_seed(0)
-    truths = with_labels(random_boxes(40, generator, extent=320.0))
+    gts = with_labels(random_boxes(40, generator, extent=320.0))
     compare(
-        AnchorAssigner(**setting).assign(InstanceData(priors=anchors), truths),
-        MaxIoUAssigner(**setting).assign(InstanceData(priors=anchors), truths),
+        AnchorAssigner(**setting).assign(InstanceData(priors=anchors), gts),
+        MaxIoUAssigner(**setting).assign(InstanceData(priors=anchors), gts),
     )
 
 
 def test_boxes_without_area_are_not_there(random_boxes, setting):
     """They are masked out of a batch: as if mmdet had not been given them."""
     generator = torch.Generator().manual_seed(2)
-    priors, truth = random_boxes(80, generator), random_boxes(7, generator)
-    priors[:7] = truth + 1
-    truth[[0, 3, 6], 2] = truth[[0, 3, 6], 0]
+    priors, gt = random_boxes(80, generator), random_boxes(7, generator)
+    priors[:7] = gt + 1
+    gt[[0, 3, 6], 2] = gt[[0, 3, 6], 0]
     real = [1, 2, 4, 5]
-    batch = pad_instances([with_labels(truth)], torch.device('cpu'))
+    batch = pad_instances([with_labels(gt)], torch.device('cpu'))
     result = AnchorAssigner(**setting).assign_batch(priors, batch)
     theirs = MaxIoUAssigner(**setting).assign(
-        InstanceData(priors=priors), with_labels(truth[real])
+        InstanceData(priors=priors), with_labels(gt[real])
     )
-    states, matched = expected_states(theirs)
-    assert torch.equal(result.states[0].long(), states)
-    matched = torch.where(states > 0, torch.tensor(real)[matched], 0)
-    assert torch.equal(result.matched[0], matched)
+    match_labels, matched_idxs = expected_states(theirs)
+    assert torch.equal(result.match_labels[0].long(), match_labels)
+    matched_idxs = torch.where(match_labels > 0, torch.tensor(real)[matched_idxs], 0)
+    assert torch.equal(result.matched_idxs[0], matched_idxs)
 
 
 def test_literal_boxes():
     """Worked by hand: IoU 0.8, 0.5, 0.2 and 0 with the only ground truth."""
-    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    gt = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
     priors = torch.tensor(
         [
             [0.0, 0.0, 10.0, 8.0],
@@ -198,22 +198,22 @@ def test_literal_boxes():
             [50.0, 50.0, 60.0, 60.0],
         ]
     )
-    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors, padded([truth]))
-    assert result.states.tolist() == [[1, -1, 0, 0]]
+    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors, padded([gt]))
+    assert result.match_labels.tolist() == [[1, -1, 0, 0]]
     torch.testing.assert_close(result.max_iou, torch.tensor([[0.8, 0.5, 0.2, 0.0]]))
     # Alone, the second best prior is the best of its ground truth.
-    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors[1:], padded([truth]))
-    assert result.states.tolist() == [[1, 0, 0]]
-    result = AnchorAssigner(0.7, 0.3, 0.6).assign_batch(priors[1:], padded([truth]))
-    assert result.states.tolist() == [[-1, 0, 0]]
+    result = AnchorAssigner(0.7, 0.3, 0.3).assign_batch(priors[1:], padded([gt]))
+    assert result.match_labels.tolist() == [[1, 0, 0]]
+    result = AnchorAssigner(0.7, 0.3, 0.6).assign_batch(priors[1:], padded([gt]))
+    assert result.match_labels.tolist() == [[-1, 0, 0]]
 
 
 def test_no_ignored_regions_given(random_boxes):
     generator = torch.Generator().manual_seed(3)
-    priors, truth = random_boxes(50, generator), with_labels(random_boxes(4, generator))
+    priors, gt = random_boxes(50, generator), with_labels(random_boxes(4, generator))
     ours = AnchorAssigner(0.7, 0.3, 0.3, ignore_iof_thr=0.5)
     mmdets = MaxIoUAssigner(0.7, 0.3, 0.3, ignore_iof_thr=0.5)
-    given = (InstanceData(priors=priors), truth)
+    given = (InstanceData(priors=priors), gt)
     compare(ours.assign(*given), mmdets.assign(*given))
     compare(ours.assign(*given, None), mmdets.assign(*given, None))
 
@@ -239,13 +239,13 @@ def test_another_iou_calculator(random_boxes):
 
 def test_repeated_ground_truths_are_shifted_apart(random_boxes):
     generator = torch.Generator().manual_seed(5)
-    truth = random_boxes(3, generator).repeat(3, 1)
+    gt = random_boxes(3, generator).repeat(3, 1)
     given = dict(
         pos_iou_thr=0.7,
         neg_iou_thr=0.3,
         perm_repeat_gt_cfg=dict(iou_thr=0.7, perm_range=0.01),
     )
-    arguments = InstanceData(priors=random_boxes(60, generator)), with_labels(truth)
+    arguments = InstanceData(priors=random_boxes(60, generator)), with_labels(gt)
     torch.manual_seed(0)
     ours = AnchorAssigner(**given).assign(*arguments)
     torch.manual_seed(0)
@@ -255,11 +255,11 @@ def test_repeated_ground_truths_are_shifted_apart(random_boxes):
 def test_thresholds_that_move(random_boxes):
     """Dynamic R-CNN sets them while training."""
     generator = torch.Generator().manual_seed(1)
-    truth = random_boxes(6, generator)
-    priors = truth.repeat(10, 1) + torch.rand(60, 4, generator=generator) * 30
+    gt = random_boxes(6, generator)
+    priors = gt.repeat(10, 1) + torch.rand(60, 4, generator=generator) * 30
     arguments = dict(pos_iou_thr=0.4, neg_iou_thr=0.4, match_low_quality=False)
     ours, theirs = AnchorAssigner(**arguments), MaxIoUAssigner(**arguments)
-    boxes = InstanceData(bboxes=truth, labels=torch.zeros(6, dtype=torch.int64))
+    boxes = InstanceData(bboxes=gt, labels=torch.zeros(6, dtype=torch.int64))
     found = []
     for threshold in (0.4, 0.7):
         for one in (ours, theirs):
@@ -283,24 +283,22 @@ def test_gpu_assign_thr_is_accepted_without_effect(random_boxes):
 def test_no_gradient_flows_into_targets(random_boxes):
     generator = torch.Generator().manual_seed(7)
     priors = random_boxes(20, generator).requires_grad_()
-    truth = padded([random_boxes(3, generator)])
-    assert (
-        not AnchorAssigner(0.7, 0.3).assign_batch(priors, truth).max_iou.requires_grad
-    )
+    gt = padded([random_boxes(3, generator)])
+    assert not AnchorAssigner(0.7, 0.3).assign_batch(priors, gt).max_iou.requires_grad
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_equals_cpu(random_boxes, setting):
     generator = torch.Generator().manual_seed(8)
     priors = random_boxes(500, generator, grid=5)
-    truths = padded([random_boxes(n, generator, grid=5) for n in (20, 0, 3)])
+    gts = padded([random_boxes(n, generator, grid=5) for n in (20, 0, 3)])
     ignored = padded([random_boxes(n, generator, grid=5) for n in (1, 2, 0)])
     ours = AnchorAssigner(**setting)
-    here = ours.assign_batch(priors, truths, ignored)
+    here = ours.assign_batch(priors, gts, ignored)
     there = ours.assign_batch(
         priors.cuda(),
-        *(PaddedInstances(x.boxes.cuda(), x.mask.cuda()) for x in (truths, ignored)),
+        *(PaddedInstances(x.boxes.cuda(), x.mask.cuda()) for x in (gts, ignored)),
     )
-    assert torch.equal(here.states, there.states.cpu())
-    assert torch.equal(here.matched, there.matched.cpu())
+    assert torch.equal(here.match_labels, there.match_labels.cpu())
+    assert torch.equal(here.matched_idxs, there.matched_idxs.cpu())
     assert torch.equal(here.max_iou, there.max_iou.cpu())

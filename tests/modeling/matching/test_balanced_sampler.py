@@ -33,26 +33,26 @@ def keys_of(*names):
 
 def random_states(generator, images, candidates, *, positives=0.1, ignored=0.2):
     draw = torch.rand(images, candidates, generator=generator)
-    states = torch.zeros(images, candidates, dtype=torch.int8)
-    states[draw < positives] = 1
-    states[draw > 1 - ignored] = -1
-    return states
+    match_labels = torch.zeros(images, candidates, dtype=torch.int8)
+    match_labels[draw < positives] = 1
+    match_labels[draw > 1 - ignored] = -1
+    return match_labels
 
 
-def expected_counts(states, num, fraction, bound=-1):
+def expected_counts(match_labels, num, fraction, bound=-1):
     """Positives and negatives of one image by mmdet's rule."""
-    positives = min(int((states == 1).sum()), int(num * fraction))
+    positives = min(int((match_labels == 1).sum()), int(num * fraction))
     room = num - positives
     if bound >= 0:
         room = min(room, int(bound * max(1, positives)))
-    return positives, min(room, int((states == 0).sum()))
+    return positives, min(room, int((match_labels == 0).sum()))
 
 
-def check_sample(sample, states, num, fraction, bound=-1):
+def check_sample(sample, match_labels, num, fraction, bound=-1):
     """Exact counts, each candidate at most once, none of them ignored."""
-    assert sample.indices.shape == (len(states), num)
+    assert sample.indices.shape == (len(match_labels), num)
     assert not (sample.positive & ~sample.valid).any()
-    for image, state in enumerate(states):
+    for image, state in enumerate(match_labels):
         wanted = expected_counts(state, num, fraction, bound)
         positive, valid = sample.positive[image], sample.valid[image]
         assert (int(positive.sum()), int((valid & ~positive).sum())) == wanted
@@ -64,7 +64,7 @@ def check_sample(sample, states, num, fraction, bound=-1):
         assert valid.int().diff().le(0).all()
         assert positive.int().diff().le(0).all()
     assert (sample.indices >= 0).all()
-    assert (sample.indices < states.shape[1]).all()
+    assert (sample.indices < match_labels.shape[1]).all()
 
 
 @pytest.mark.parametrize('positives', [0.0, 0.01, 0.3, 1.0])
@@ -72,30 +72,32 @@ def check_sample(sample, states, num, fraction, bound=-1):
 @pytest.mark.parametrize('num, fraction', [(256, 0.5), (64, 0.25), (7, 0.5), (10, 1.0)])
 def test_counts(positives, ignored, num, fraction):
     generator = torch.Generator().manual_seed(0)
-    states = random_states(generator, 5, 300, positives=positives, ignored=ignored)
+    match_labels = random_states(
+        generator, 5, 300, positives=positives, ignored=ignored
+    )
     sampler = BalancedSampler(num, fraction, add_gt_as_proposals=False, seed=1)
-    sample = sampler.sample_batch(states, keys_of(*range(5)))
-    check_sample(sample, states, num, fraction)
+    sample = sampler.sample_batch(match_labels, keys_of(*range(5)))
+    check_sample(sample, match_labels, num, fraction)
 
 
 @pytest.mark.parametrize('candidates', [1, 2, 31, 32, 33])
 def test_fewer_candidates_than_slots(candidates):
     generator = torch.Generator().manual_seed(1)
-    states = random_states(generator, 4, candidates, positives=0.5)
-    states[0], states[1], states[2] = 1, 0, -1
+    match_labels = random_states(generator, 4, candidates, positives=0.5)
+    match_labels[0], match_labels[1], match_labels[2] = 1, 0, -1
     sampler = BalancedSampler(32, 0.5, add_gt_as_proposals=False, seed=1)
-    sample = sampler.sample_batch(states, keys_of(*range(4)))
-    check_sample(sample, states, 32, 0.5)
+    sample = sampler.sample_batch(match_labels, keys_of(*range(4)))
+    check_sample(sample, match_labels, 32, 0.5)
 
 
 @pytest.mark.parametrize('bound', [0, 1, 3, 2.5])
 @pytest.mark.parametrize('positives', [0.0, 0.02, 0.3])
 def test_bound_on_negatives(bound, positives):
     generator = torch.Generator().manual_seed(2)
-    states = random_states(generator, 6, 400, positives=positives)
+    match_labels = random_states(generator, 6, 400, positives=positives)
     sampler = BalancedSampler(128, 0.25, neg_pos_ub=bound, seed=1)
-    sample = sampler.sample_batch(states, keys_of(*range(6)))
-    check_sample(sample, states, 128, 0.25, bound)
+    sample = sampler.sample_batch(match_labels, keys_of(*range(6)))
+    check_sample(sample, match_labels, 128, 0.25, bound)
 
 
 def chi_square_limit(freedom):
@@ -118,9 +120,9 @@ def check_uniform(counts, draws, size):
 
 @pytest.mark.parametrize('over', ['iterations', 'images', 'seeds'])
 def test_uniform(over):
-    states = torch.zeros(1, 140, dtype=torch.int8)
-    states[0, 100:] = 1
-    states[0, ::7] = -1
+    match_labels = torch.zeros(1, 140, dtype=torch.int8)
+    match_labels[0, 100:] = 1
+    match_labels[0, ::7] = -1
     positives, negatives = [], []
     rounds = 2000
     for number in range(rounds):
@@ -130,21 +132,21 @@ def test_uniform(over):
         if over == 'iterations':
             sampler.draws = number
         keys = keys_of(number if over == 'images' else 'one')
-        sample = sampler.sample_batch(states, keys)
+        sample = sampler.sample_batch(match_labels, keys)
         positives.append(sample.indices[sample.positive])
         negatives.append(sample.indices[~sample.positive])
     for draws, state in ((positives, 1), (negatives, 0)):
-        counts = frequencies(draws, 140)[states[0] == state]
+        counts = frequencies(draws, 140)[match_labels[0] == state]
         check_uniform(counts, rounds, 8)
 
 
 def test_neighbours_and_images_are_not_correlated():
     """Being drawn tells nothing of the next candidate, nor of other images."""
-    states = torch.zeros(64, 512, dtype=torch.int8)
+    match_labels = torch.zeros(64, 512, dtype=torch.int8)
     sampler = BalancedSampler(256, 0.5, seed=5, add_gt_as_proposals=False)
     drawn = []
     for _ in range(40):
-        sample = sampler.sample_batch(states, keys_of(*range(64)))
+        sample = sampler.sample_batch(match_labels, keys_of(*range(64)))
         drawn.append(torch.zeros(64, 512).scatter_(1, sample.indices, 1.0))
     drawn = torch.stack(drawn) * 2 - 1  # (40, 64, 512), half of them +1, half -1
     limit = 5 / math.sqrt(drawn.numel())
@@ -157,30 +159,30 @@ def test_neighbours_and_images_are_not_correlated():
 
 def test_an_image_is_sampled_alike_alone_and_in_any_batch():
     generator = torch.Generator().manual_seed(3)
-    states = random_states(generator, 5, 200)
+    match_labels = random_states(generator, 5, 200)
     sampler = BalancedSampler(32, 0.5, seed=1, add_gt_as_proposals=False)
-    whole = sampler.sample_batch(states, keys_of('a', 'b', 'c', 'd', 'e'))
+    whole = sampler.sample_batch(match_labels, keys_of('a', 'b', 'c', 'd', 'e'))
     order = [3, 0, 4]
     sampler.draws = 0
-    part = sampler.sample_batch(states[order], keys_of('d', 'a', 'e'))
+    part = sampler.sample_batch(match_labels[order], keys_of('d', 'a', 'e'))
     assert torch.equal(part.indices, whole.indices[order])
     assert torch.equal(part.valid, whole.valid[order])
     sampler.draws = 0
-    alone = sampler.sample_batch(states[2:3], keys_of('c'))
+    alone = sampler.sample_batch(match_labels[2:3], keys_of('c'))
     assert torch.equal(alone.indices[0], whole.indices[2])
 
 
 def test_padding_does_not_change_the_sample():
     """More candidates, other places, same ids: the same candidates are drawn."""
     generator = torch.Generator().manual_seed(4)
-    states = random_states(generator, 1, 150)
+    match_labels = random_states(generator, 1, 150)
     ids = torch.randperm(1 << 20, generator=generator)[:150]
     sampler = BalancedSampler(32, 0.5, seed=1, add_gt_as_proposals=False)
-    alone = sampler.sample_batch(states, keys_of(1), ids)
+    alone = sampler.sample_batch(match_labels, keys_of(1), ids)
 
     place = torch.randperm(400, generator=generator)[:150].sort().values
     padded = torch.full((2, 400), -1, dtype=torch.int8)
-    padded[0, place] = states[0]
+    padded[0, place] = match_labels[0]
     padded[1] = 0
     more = torch.arange(400) + (1 << 21)
     more[place] = ids
@@ -193,12 +195,12 @@ def test_padding_does_not_change_the_sample():
 
 
 def test_draws_differ_between_draws_seeds_and_images():
-    states = torch.zeros(2, 1000, dtype=torch.int8)
+    match_labels = torch.zeros(2, 1000, dtype=torch.int8)
 
     def draw(seed, number):
         sampler = BalancedSampler(100, 0.5, seed=seed, add_gt_as_proposals=False)
         sampler.draws = number
-        return sampler.sample_batch(states, keys_of(1, 2)).indices
+        return sampler.sample_batch(match_labels, keys_of(1, 2)).indices
 
     first = draw(0, 0)
     assert torch.equal(first, draw(0, 0))
@@ -213,11 +215,11 @@ def test_draws_differ_between_draws_seeds_and_images():
 
 
 def test_without_a_seed_torchs_counts():
-    states = torch.zeros(1, 500, dtype=torch.int8)
+    match_labels = torch.zeros(1, 500, dtype=torch.int8)
 
     def draw():
         sampler = BalancedSampler(50, 0.5, add_gt_as_proposals=False)
-        return sampler.sample_batch(states, keys_of(1)).indices
+        return sampler.sample_batch(match_labels, keys_of(1)).indices
 
     torch.manual_seed(11)
     first = draw()
@@ -230,9 +232,9 @@ def test_without_a_seed_torchs_counts():
 
 
 def test_sampling_leaves_torchs_generator_alone():
-    states = torch.zeros(1, 500, dtype=torch.int8)
+    match_labels = torch.zeros(1, 500, dtype=torch.int8)
     before = torch.random.get_rng_state()
-    BalancedSampler(50, 0.5).sample_batch(states, keys_of(1))
+    BalancedSampler(50, 0.5).sample_batch(match_labels, keys_of(1))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -247,9 +249,9 @@ class Head(nn.Module):
         ]
 
     def draw(self):
-        states = torch.zeros(1, 500, dtype=torch.int8)
+        match_labels = torch.zeros(1, 500, dtype=torch.int8)
         return [
-            one.sample_batch(states, keys_of(1)).indices.tolist()
+            one.sample_batch(match_labels, keys_of(1)).indices.tolist()
             for one in self.samplers
         ]
 
@@ -355,48 +357,55 @@ def test_image_keys():
     assert torch.equal(image_keys(metas[:4][::-1], CPU), keys[:4].flip(0))
 
 
-def assigned(states, num_gts=3):
-    gt_inds = torch.where(states > 0, torch.arange(len(states)) % num_gts + 1, states)
+def assigned(match_labels, num_gts=3):
+    gt_inds = torch.where(
+        match_labels > 0, torch.arange(len(match_labels)) % num_gts + 1, match_labels
+    )
     return AssignResult(
-        num_gts, gt_inds.long(), torch.rand(len(states)), (gt_inds.clamp(min=0)).long()
+        num_gts,
+        gt_inds.long(),
+        torch.rand(len(match_labels)),
+        (gt_inds.clamp(min=0)).long(),
     )
 
 
 @pytest.mark.parametrize('adds_truth', [False, True])
 @pytest.mark.parametrize('positives', [0.0, 0.05, 0.6])
-def test_mmdets_interface(adds_truth, positives):
+def test_mmdets_interface(adds_gt, positives):
     generator = torch.Generator().manual_seed(6)
-    states = random_states(generator, 1, 300, positives=positives)[0]
+    match_labels = random_states(generator, 1, 300, positives=positives)[0]
     sampler = TASK_UTILS.build(
         dict(
             type='BalancedSampler',
             num=64,
             pos_fraction=0.25,
-            add_gt_as_proposals=adds_truth,
+            add_gt_as_proposals=adds_gt,
         ),
         default_args=dict(context=object()),
     )
     priors = torch.rand(300, 4, generator=generator)
-    truth = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
-    result = sampler.sample(assigned(states), InstanceData(priors=priors), truth)
-    if adds_truth:
-        states = torch.cat([torch.ones(3, dtype=states.dtype), states])
-        priors = torch.cat([truth.bboxes, priors])
-    wanted = expected_counts(states, 64, 0.25)
+    gt = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
+    result = sampler.sample(assigned(match_labels), InstanceData(priors=priors), gt)
+    if adds_gt:
+        match_labels = torch.cat(
+            [torch.ones(3, dtype=match_labels.dtype), match_labels]
+        )
+        priors = torch.cat([gt.bboxes, priors])
+    wanted = expected_counts(match_labels, 64, 0.25)
     assert (len(result.pos_inds), len(result.neg_inds)) == wanted
-    assert (states[result.pos_inds] == 1).all()
-    assert (states[result.neg_inds] == 0).all()
+    assert (match_labels[result.pos_inds] == 1).all()
+    assert (match_labels[result.neg_inds] == 0).all()
     assert torch.equal(result.pos_priors, priors[result.pos_inds])
     assert torch.equal(result.neg_priors, priors[result.neg_inds])
 
 
 def test_mmdets_interface_draws_uniformly():
-    states = torch.zeros(120, dtype=torch.int8)
-    states[80:] = 1
+    match_labels = torch.zeros(120, dtype=torch.int8)
+    match_labels[80:] = 1
     sampler = BalancedSampler(16, 0.5, add_gt_as_proposals=False, seed=2)
-    truth = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
+    gt = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
     priors = InstanceData(priors=torch.rand(120, 4))
-    results = [sampler.sample(assigned(states), priors, truth) for _ in range(1500)]
+    results = [sampler.sample(assigned(match_labels), priors, gt) for _ in range(1500)]
     positives = frequencies([result.pos_inds for result in results], 120)[80:]
     check_uniform(positives, 1500, 8)
     negatives = frequencies([result.neg_inds for result in results], 120)[:80]
@@ -405,13 +414,13 @@ def test_mmdets_interface_draws_uniformly():
 
 def test_mmdets_interface_is_reproducible_after_a_resume():
     """A sampler that is told how many draws there were goes on as the old one."""
-    states = torch.zeros(300, dtype=torch.int8)
-    states[200:] = 1
-    truth = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
+    match_labels = torch.zeros(300, dtype=torch.int8)
+    match_labels[200:] = 1
+    gt = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
     priors = InstanceData(priors=torch.rand(300, 4))
 
     def draw(sampler):
-        both = [sampler.sample(assigned(states), priors, truth) for _ in 'ab']
+        both = [sampler.sample(assigned(match_labels), priors, gt) for _ in 'ab']
         return torch.cat([result.neg_inds for result in both])
 
     old = BalancedSampler(64, 0.5, add_gt_as_proposals=False, seed=3)
@@ -437,10 +446,10 @@ def test_as_part_of_a_combined_sampler():
         default_args=dict(context=object()),
     )
     generator = torch.Generator().manual_seed(8)
-    states = random_states(generator, 1, 200, positives=0.3)[0]
-    truth = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
+    match_labels = random_states(generator, 1, 200, positives=0.3)[0]
+    gt = InstanceData(bboxes=torch.rand(3, 4), labels=torch.tensor([4, 5, 6]))
     result = sampler.sample(
-        assigned(states), InstanceData(priors=torch.rand(200, 4)), truth
+        assigned(match_labels), InstanceData(priors=torch.rand(200, 4)), gt
     )
     assert (len(result.pos_inds), len(result.neg_inds)) == (8, 24)
 
@@ -448,10 +457,10 @@ def test_as_part_of_a_combined_sampler():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_draws_as_cpu():
     generator = torch.Generator().manual_seed(9)
-    states = random_states(generator, 4, 5000)
+    match_labels = random_states(generator, 4, 5000)
     sampler = BalancedSampler(256, 0.5, seed=1, add_gt_as_proposals=False)
-    here = sampler.sample_batch(states, keys_of(*range(4)))
+    here = sampler.sample_batch(match_labels, keys_of(*range(4)))
     sampler.draws = 0
-    there = sampler.sample_batch(states.cuda(), keys_of(*range(4)).cuda())
+    there = sampler.sample_batch(match_labels.cuda(), keys_of(*range(4)).cuda())
     assert torch.equal(here.indices, there.indices.cpu())
     assert torch.equal(here.valid, there.valid.cpu())

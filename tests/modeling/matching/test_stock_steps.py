@@ -29,53 +29,55 @@ def batch(random_boxes):
     """Priors (S, 4), ground truth and ignored regions of five images, and a mask."""
     generator = torch.Generator().manual_seed(0)
     counts = [4, 0, 9, 1, 3]
-    truth, ignored = [], []
+    gt, ignored = [], []
     for image, count in enumerate(counts):
         boxes = random_boxes(count, generator)
         if image == 2:
             boxes = without_area(boxes)
         labels = torch.arange(count) + 10 * image
-        truth.append(InstanceData(bboxes=boxes, labels=labels))
+        gt.append(InstanceData(bboxes=boxes, labels=labels))
         regions = random_boxes(image % 3, generator)
         ignored.append(InstanceData(bboxes=regions))
     priors = random_boxes(120, generator)
-    priors[:9] = truth[2].bboxes + 2
-    priors[9:13] = truth[0].bboxes - 2
+    priors[:9] = gt[2].bboxes + 2
+    priors[9:13] = gt[0].bboxes - 2
     mask = torch.rand(5, 120, generator=generator) < 0.7
-    return priors, pad_instances(truth, CPU), pad_instances(ignored, CPU), mask
+    return priors, pad_instances(gt, CPU), pad_instances(ignored, CPU), mask
 
 
 @pytest.mark.parametrize('masked', [False, True])
 def test_stock_assigner_gives_what_ours_gives(batch, masked):
-    priors, truth, ignored, mask = batch
+    priors, gt, ignored, mask = batch
     mask = mask if masked else None
-    ours = assign_batch(AnchorAssigner(**RPN), priors, truth, ignored, mask)
-    stock = assign_batch(MaxIoUAssigner(**RPN), priors, truth, ignored, mask)
-    assert torch.equal(ours.states, stock.states)
-    assert torch.equal(ours.matched, stock.matched)
-    seen = torch.ones_like(ours.states, dtype=torch.bool) if mask is None else mask
+    ours = assign_batch(AnchorAssigner(**RPN), priors, gt, ignored, mask)
+    stock = assign_batch(MaxIoUAssigner(**RPN), priors, gt, ignored, mask)
+    assert torch.equal(ours.match_labels, stock.match_labels)
+    assert torch.equal(ours.matched_idxs, stock.matched_idxs)
+    seen = (
+        torch.ones_like(ours.match_labels, dtype=torch.bool) if mask is None else mask
+    )
     assert torch.equal(ours.max_iou[seen], stock.max_iou[seen])
-    assert (ours.states == 1).any()
-    assert (ours.states == -1).any()
+    assert (ours.match_labels == 1).any()
+    assert (ours.match_labels == -1).any()
 
 
 @pytest.mark.parametrize('adds_truth', [False, True])
 @pytest.mark.parametrize('kind', [RandomSampler, BalancedSampler])
-def test_samplers_over_a_batch(batch, kind, adds_truth):
-    priors, truth, ignored, mask = batch
-    assignment = assign_batch(AnchorAssigner(**RPN), priors, truth, ignored, mask)
-    sampler = kind(num=40, pos_fraction=0.25, add_gt_as_proposals=adds_truth)
+def test_samplers_over_a_batch(batch, kind, adds_gt):
+    priors, gt, ignored, mask = batch
+    assignment = assign_batch(AnchorAssigner(**RPN), priors, gt, ignored, mask)
+    sampler = kind(num=40, pos_fraction=0.25, add_gt_as_proposals=adds_gt)
     keys = image_keys([dict(img_id=i) for i in range(5)], CPU)
-    sample = sample_batch(sampler, assignment, keys, priors, truth)
-    states = assignment.states.long()
-    if adds_truth:
-        states = torch.cat([truth.mask.long() * 2 - 1, states], 1)
-    drawn = states.gather(1, sample.indices)
+    sample = sample_batch(sampler, assignment, keys, priors, gt)
+    match_labels = assignment.match_labels.long()
+    if adds_gt:
+        match_labels = torch.cat([gt.mask.long() * 2 - 1, match_labels], 1)
+    drawn = match_labels.gather(1, sample.indices)
     assert (drawn[sample.positive] == 1).all()
     assert (drawn[sample.valid & ~sample.positive] == 0).all()
-    positives = (states == 1).sum(1).clamp(max=10)
+    positives = (match_labels == 1).sum(1).clamp(max=10)
     assert torch.equal(sample.positive.sum(1), positives)
-    negatives = torch.minimum((states == 0).sum(1), 40 - positives)
+    negatives = torch.minimum((match_labels == 0).sum(1), 40 - positives)
     assert torch.equal(sample.valid.sum(1), positives + negatives)
     for image in range(5):
         chosen = sample.indices[image, sample.valid[image]]
@@ -84,7 +86,7 @@ def test_samplers_over_a_batch(batch, kind, adds_truth):
 
 def test_added_truth_is_the_same_candidate_in_any_batch(batch):
     """The draw does not depend on how many slots the largest image needs."""
-    priors, truth, ignored, _ = batch
+    priors, gt, ignored, _ = batch
     assigner, metas = AnchorAssigner(**RPN), [dict(img_id=i) for i in range(5)]
     sampler = BalancedSampler(40, 0.1, add_gt_as_proposals=True, seed=0)
 
@@ -97,7 +99,7 @@ def test_added_truth_is_the_same_candidate_in_any_batch(batch):
                 None if padded.labels is None else padded.labels[images, :slots],
             )
 
-        part = pick(truth)
+        part = pick(gt)
         assignment = assign_batch(assigner, priors, part, pick(ignored), None)
         keys = image_keys([metas[i] for i in images], CPU)
         sampler.draws = 0  # the same draw for both
@@ -116,13 +118,13 @@ def test_ground_truths_and_proposals_are_drawn_independently():
     """The n-th ground truth and the n-th proposal share no random key."""
     count, drawn = 400, 200
     boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0]]).expand(1, count, 4)
-    truth = PaddedInstances(boxes, torch.ones(1, count, dtype=torch.bool))
+    gt = PaddedInstances(boxes, torch.ones(1, count, dtype=torch.bool))
     positive = torch.ones(1, count, dtype=torch.int8)
     nearest = torch.zeros(1, count, dtype=torch.int64)
     assignment = Assignment(positive, nearest, torch.ones(1, count))
     sampler = BalancedSampler(drawn, 1.0, add_gt_as_proposals=True, seed=0)
     keys = image_keys([dict(img_id=1)], CPU)
-    sample = sample_batch(sampler, assignment, keys, boxes, truth)
+    sample = sample_batch(sampler, assignment, keys, boxes, gt)
     chosen = torch.zeros(2 * count, dtype=torch.bool)
     chosen[sample.indices[0]] = True
     both = int((chosen[:count] & chosen[count:]).sum())

@@ -153,7 +153,7 @@ def features():
 
 
 @pytest.fixture
-def truth():
+def gt():
     """Ground truth of the four images, the third without any."""
     generator = torch.Generator().manual_seed(4)
     batch = []

@@ -88,22 +88,22 @@ def test_defaults_and_attributes_are_mmdets(softmax):
 
 @pytest.mark.parametrize('border', [0, 3])
 def test_an_image_without_an_anchor_inside_is_named(
-    make_pair, features, metas, truth, border
+    make_pair, features, metas, gt, border
 ):
     """Wherever it stands in a batch; mmdet refuses the batch, too."""
     ours, theirs = make_pair(train_cfg=dict(allowed_border=border))
     metas[1].update(img_shape=(9, 8), img_path='photos/tiny.jpg', ori_shape=(18, 16))
     words = r'^photos/tiny\.jpg: resized to \(9, 8\) .*allowed_border=-1'
     with pytest.raises(UserError, match=words):
-        ours.loss_by_feat(*ours(features), truth, metas)
+        ours.loss_by_feat(*ours(features), gt, metas)
     with pytest.raises(ValueError, match='no valid anchor'):
-        theirs.loss_by_feat(*theirs(features), truth, metas)
+        theirs.loss_by_feat(*theirs(features), gt, metas)
     del metas[1]['img_path']
     with pytest.raises(UserError, match=r'^An image of \(18, 16\) px: resized to'):
-        ours.loss_by_feat(*ours(features), truth, metas)
+        ours.loss_by_feat(*ours(features), gt, metas)
     metas[1]['img_shape'] = (100, 256)
     kept = [level[:3] for level in features]  # the last has no anchor inside, either
-    losses = ours.loss_by_feat(*ours(kept), truth[:3], metas[:3])
+    losses = ours.loss_by_feat(*ours(kept), gt[:3], metas[:3])
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 

@@ -105,13 +105,13 @@ def test_proposals_are_ranked_inside_the_image_and_large_enough(
         assert ((boxes[:, 2:] - boxes[:, :2]) > 3).all()
 
 
-def compare_losses(ours, theirs, features, metas, truth, ignored=None):
+def compare_losses(ours, theirs, features, metas, gt, ignored=None):
     results = []
     for head in (ours, theirs):
         head.zero_grad()
         losses = head.loss_by_feat(
             *head(features),
-            batch_gt_instances=truth,
+            batch_gt_instances=gt,
             batch_img_metas=metas,
             batch_gt_instances_ignore=ignored,
         )
@@ -151,28 +151,28 @@ def compare_losses(ours, theirs, features, metas, truth, ignored=None):
     ids=['plain', 'inside', 'border', 'pos_weight', 'smooth', 'giou', 'iou', 'stds'],
 )
 def test_losses_and_gradients_equal_mmdets(
-    make_pair, first_ones, features, metas, truth, softmax, changes
+    make_pair, first_ones, features, metas, gt, softmax, changes
 ):
     """With a deterministic sampler in both."""
     ours, theirs = make_pair(softmax=softmax, **changes)
     if changes.get('train_cfg', {}).get('allowed_border', -1) == 0:
         # mmdet refuses an image so small that no anchor lies inside.
         features = [level[:2] for level in features]
-        metas, truth = metas[:2], truth[:2]
-    compare_losses(ours, theirs, features, metas, truth)
+        metas, gt = metas[:2], gt[:2]
+    compare_losses(ours, theirs, features, metas, gt)
 
 
 @pytest.mark.parametrize('image', range(4))
 def test_losses_of_one_image_equal_mmdets(
-    make_pair, first_ones, features, metas, truth, image
+    make_pair, first_ones, features, metas, gt, image
 ):
     ours, theirs = make_pair()
     alone = [level[image : image + 1] for level in features]
-    compare_losses(ours, theirs, alone, metas[image : image + 1], [truth[image]])
+    compare_losses(ours, theirs, alone, metas[image : image + 1], [gt[image]])
 
 
 def test_losses_with_ignored_regions_equal_mmdets(
-    make_pair, first_ones, features, metas, truth
+    make_pair, first_ones, features, metas, gt
 ):
     ours, theirs = make_pair(
         train_cfg=dict(
@@ -185,23 +185,23 @@ def test_losses_with_ignored_regions_equal_mmdets(
             )
         )
     )
-    plain = compare_losses(ours, theirs, features, metas, truth)
+    plain = compare_losses(ours, theirs, features, metas, gt)
     regions = [
         InstanceData(bboxes=torch.tensor([[0.0, 0.0, 250.0, 60.0]])),
         InstanceData(bboxes=torch.zeros(0, 4)),
         InstanceData(bboxes=torch.tensor([[0.0, 0.0, 60.0, 190.0]])),
         InstanceData(bboxes=torch.tensor([[0.0, 0.0, 47.0, 33.0]] * 2)),
     ]
-    less = compare_losses(ours, theirs, features, metas, truth, regions)
+    less = compare_losses(ours, theirs, features, metas, gt, regions)
     assert less['loss_rpn_cls'] != plain['loss_rpn_cls']
 
 
-def test_samples_without_ignored_instances(make_pair, features, metas, truth):
+def test_samples_without_ignored_instances(make_pair, features, metas, gt):
     """mmdet's pipelines add them; a user's own samples may not."""
     ours, _ = make_pair()
     samples = [
         DetDataSample(gt_instances=one, metainfo=meta)
-        for one, meta in zip(truth, metas, strict=True)
+        for one, meta in zip(gt, metas, strict=True)
     ]
     losses, proposals = ours.loss_and_predict(features, samples, ours.test_cfg)
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -209,7 +209,7 @@ def test_samples_without_ignored_instances(make_pair, features, metas, truth):
     assert all(torch.isfinite(loss) for loss in ours.loss(features, samples).values())
 
 
-def test_parts_of_ours_inside_mmdets_head(make_pair, features, metas, truth):
+def test_parts_of_ours_inside_mmdets_head(make_pair, features, metas, gt):
     """And the other way round."""
     assigner = dict(
         type='AnchorAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3
@@ -224,7 +224,7 @@ def test_parts_of_ours_inside_mmdets_head(make_pair, features, metas, truth):
     ):
         for head in make_pair(train_cfg=parts):
             losses = head.loss_by_feat(
-                *head(features), batch_gt_instances=truth, batch_img_metas=metas
+                *head(features), batch_gt_instances=gt, batch_img_metas=metas
             )
             total = sum(sum(x) if isinstance(x, list) else x for x in losses.values())
             total.backward()
@@ -233,7 +233,7 @@ def test_parts_of_ours_inside_mmdets_head(make_pair, features, metas, truth):
 
 
 def test_the_sample_of_an_image_is_the_same_in_any_batch(
-    make_pair, features, metas, truth, monkeypatch
+    make_pair, features, metas, gt, monkeypatch
 ):
     """Alone, its feature maps are smaller: other places, the same anchors."""
     ours, _ = make_pair(
@@ -255,7 +255,7 @@ def test_the_sample_of_an_image_is_the_same_in_any_batch(
         return loss_of_sample(self, sample, scores, deltas, anchors, targets)
 
     monkeypatch.setattr(RegionProposalHead, 'loss_of_sample', spy)
-    ours.loss_by_feat(*ours(features), truth, metas)
+    ours.loss_by_feat(*ours(features), gt, metas)
     for image, meta in enumerate(metas):
         height, width = meta['pad_shape']
         alone = [
@@ -263,7 +263,7 @@ def test_the_sample_of_an_image_is_the_same_in_any_batch(
             for level, stride in zip(features, (4, 8, 16, 32, 64), strict=True)
         ]
         ours.sampler.draws = 0
-        ours.loss_by_feat(*ours(alone), [truth[image]], [meta])
+        ours.loss_by_feat(*ours(alone), [gt[image]], [meta])
         (whole, anchors, targets), (single, own, own_targets) = drawn[0], drawn[-1]
         assert torch.equal(whole.valid[image], single.valid[0])
         assert torch.equal(whole.positive[image], single.positive[0])
@@ -361,18 +361,16 @@ def test_anchors_are_made_once_a_shape(make_pair, features, metas):
     assert len(ours.anchor_grid._grids) <= 32
 
 
-def test_a_head_used_in_inference_mode_can_be_trained(
-    make_pair, features, metas, truth
-):
+def test_a_head_used_in_inference_mode_can_be_trained(make_pair, features, metas, gt):
     ours, _ = make_pair(reg_decoded_bbox=True, loss_bbox=dict(type='GIoULoss'))
     with torch.inference_mode():
         ours.predict_by_feat(*ours(features), metas)
-    losses = ours.loss_by_feat(*ours(features), truth, metas)
+    losses = ours.loss_by_feat(*ours(features), gt, metas)
     sum(losses.values()).backward()
     assert torch.isfinite(ours.rpn_reg.weight.grad).all()
 
 
-def test_single_level_with_nine_anchors(make_pair, first_ones, metas, truth):
+def test_single_level_with_nine_anchors(make_pair, first_ones, metas, gt):
     """The paper's anchors: stride 16, three scales, three ratios, inside the image."""
     generator = torch.Generator().manual_seed(5)
     features = [torch.randn(4, 8, 12, 16, generator=generator)]
@@ -383,7 +381,7 @@ def test_single_level_with_nine_anchors(make_pair, first_ones, metas, truth):
         ),
         train_cfg=dict(allowed_border=0),
     )
-    compare_losses(ours, theirs, features, metas, truth)
+    compare_losses(ours, theirs, features, metas, gt)
     with torch.no_grad():
         compare_proposals(
             ours.predict_by_feat(*ours(features), metas),
@@ -391,13 +389,13 @@ def test_single_level_with_nine_anchors(make_pair, first_ones, metas, truth):
         )
 
 
-def test_half_precision_maps(make_pair, features, metas, truth):
+def test_half_precision_maps(make_pair, features, metas, gt):
     """Under autocast the box arithmetic stays in float32."""
     ours, _ = make_pair(train_cfg=dict(sampler=BALANCED))
     with torch.autocast('cpu', torch.bfloat16):
         maps = ours(features)
         assert maps[0][0].dtype == torch.bfloat16
-        losses = ours.loss_by_feat(*maps, truth, metas)
+        losses = ours.loss_by_feat(*maps, gt, metas)
         proposals = ours.predict_by_feat(*maps, metas)
     assert all(loss.dtype == torch.float32 for loss in losses.values())
     assert proposals.boxes.dtype == proposals.scores.dtype == torch.float32
@@ -434,15 +432,15 @@ def test_a_sampler_that_adds_ground_truth_is_refused(make_pair):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-def test_cuda_equals_cpu(make_pair, features, metas, truth):
+def test_cuda_equals_cpu(make_pair, features, metas, gt):
     ours, _ = make_pair(train_cfg=dict(sampler=dict(BALANCED, seed=0)))
-    here = ours.loss_by_feat(*ours(features), truth, metas)
+    here = ours.loss_by_feat(*ours(features), gt, metas)
     with torch.no_grad():
         proposals = ours.predict_by_feat(*ours(features), metas)
     ours.cuda()
     ours.sampler.draws = 0
     features = [level.cuda() for level in features]
-    there = ours.loss_by_feat(*ours(features), truth, metas)
+    there = ours.loss_by_feat(*ours(features), gt, metas)
     for name in here:
         torch.testing.assert_close(there[name].cpu(), here[name], rtol=1e-3, atol=1e-4)
     with torch.no_grad():

@@ -77,6 +77,6 @@ class AlternatingFasterRCNN(BatchedFasterRCNN):
             proposals = [sample.proposals for sample in batch_data_samples]
             return self.roi_head.loss(features, proposals, batch_data_samples)
         for sample in batch_data_samples:  # mmdet's RPNHead expects the one class 0
-            truth = sample.gt_instances
-            truth.labels = torch.zeros_like(truth.labels)
+            gt = sample.gt_instances
+            gt.labels = torch.zeros_like(gt.labels)
         return self.rpn_head.loss(features, batch_data_samples)

@@ -1,0 +1,18 @@
+"""The one place that reads mmdet's ``nms=dict(...)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def plain_nms_threshold(nms: dict[str, Any]) -> float | None:
+    """Return the IoU threshold of plain greedy NMS, None for any other kind.
+
+    Args:
+        nms (dict): ``type`` ('nms' by default) and ``iou_threshold``; ``split_thr``,
+            mmcv's bound on memory, and ``class_agnostic`` do not change the kind.
+    """
+    others = set(nms) - {'type', 'iou_threshold', 'split_thr', 'class_agnostic'}
+    if nms.get('type', 'nms') != 'nms' or others:
+        return None
+    return nms.get('iou_threshold')
