@@ -72,8 +72,8 @@ def cases(random_boxes):
     flat[::2, 2] = flat[::2, 0]
     yield 'without area', torch.cat([flat, boxes(20)]), flat, flat[:2]
     yield 'points', torch.zeros(5, 4), torch.zeros(3, 4), torch.zeros(2, 4)
-    yield 'no truth', boxes(30), none, none
-    yield 'no truth, ignored', boxes(30), none, boxes(2)
+    yield 'no gt', boxes(30), none, none
+    yield 'no gt, ignored', boxes(30), none, boxes(2)
     yield 'no priors', none, gt, boxes(2)
     yield 'nothing', none, none, none
     everything = torch.tensor([[-1e3, -1e3, 1e3, 1e3]])

@@ -369,7 +369,7 @@ def assigned(match_labels, num_gts=3):
     )
 
 
-@pytest.mark.parametrize('adds_truth', [False, True])
+@pytest.mark.parametrize('adds_gt', [False, True])
 @pytest.mark.parametrize('positives', [0.0, 0.05, 0.6])
 def test_mmdets_interface(adds_gt, positives):
     generator = torch.Generator().manual_seed(6)

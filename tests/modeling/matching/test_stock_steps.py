@@ -61,7 +61,7 @@ def test_stock_assigner_gives_what_ours_gives(batch, masked):
     assert (ours.match_labels == -1).any()
 
 
-@pytest.mark.parametrize('adds_truth', [False, True])
+@pytest.mark.parametrize('adds_gt', [False, True])
 @pytest.mark.parametrize('kind', [RandomSampler, BalancedSampler])
 def test_samplers_over_a_batch(batch, kind, adds_gt):
     priors, gt, ignored, mask = batch

@@ -15,9 +15,9 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from tests.matching.equal_samples import follow_our_sampler
 
 from mmfrcnn.modeling import roi_head as our_head
+from tests.modeling.matching.equal_samples import follow_our_sampler
 
 STRIDES = (4, 8, 16, 32)
 HEIGHT, WIDTH, CHANNELS, IMAGES = 192, 256, 6, 3

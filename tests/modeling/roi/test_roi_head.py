@@ -48,7 +48,7 @@ from .conftest import CLASSES, SIZES, compare_losses, config_of, run_losses
             ),
         ),
     ],
-    ids=['plain', 'pos_weight', 'agnostic', 'giou', 'iou', 'smooth', 'no truth added'],
+    ids=['plain', 'pos_weight', 'agnostic', 'giou', 'iou', 'smooth', 'no gt added'],
 )
 def test_losses_and_gradients_equal_mmdets(
     make_pair, same_sample, features, proposals, samples, changes

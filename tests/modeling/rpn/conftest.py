@@ -14,9 +14,9 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from tests.matching.equal_samples import follow_our_sampler
 
 from mmfrcnn.modeling import rpn_head as head
+from tests.modeling.matching.equal_samples import follow_our_sampler
 
 STRIDES = (4, 8, 16, 32, 64)
 CHANNELS = 8
