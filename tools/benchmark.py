@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def parse_args() -> argparse.Namespace:
@@ -112,4 +113,6 @@ if __name__ == '__main__':
 
     from start import start
 
-    sys.exit(start('benchmark', arguments))
+    # The benchmark lies beside the package, and is no part of what pip installs.
+    sys.path.append(str(Path(__file__).resolve().parents[1] / 'projects'))
+    sys.exit(start('mmfrcnn_benchmark.command', arguments))

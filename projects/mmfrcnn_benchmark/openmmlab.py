@@ -29,7 +29,7 @@ from mmfrcnn_benchmark.weights import shared_weights
 from mmfrcnn_benchmark.workload import Scene
 
 OUR_CONFIG = (
-    Path(__file__).resolve().parents[3] / 'configs/_base_/models/faster-rcnn_r50_fpn.py'
+    Path(__file__).resolve().parents[2] / 'configs/_base_/models/faster-rcnn_r50_fpn.py'
 )
 STOCK_CONFIG = '.mim/configs/_base_/models/faster-rcnn_r50_fpn.py'
 

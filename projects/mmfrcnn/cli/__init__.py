@@ -25,10 +25,10 @@ UNUSABLE_PATH = (
 
 
 def run_command(name: str, args: argparse.Namespace) -> int:
-    """Run ``mmfrcnn.cli.<name>.run(args)`` and return the exit code of the process.
+    """Run ``run(args)`` of a command's module; return the exit code of the process.
 
     Args:
-        name (str): Module in `mmfrcnn.cli`.
+        name (str): Module in `mmfrcnn.cli`, or one elsewhere by its full name.
         args (argparse.Namespace): The parsed command line.
 
     Returns:
@@ -36,8 +36,9 @@ def run_command(name: str, args: argparse.Namespace) -> int:
         is printed as one message without a traceback, or 130 for Ctrl-C. Any other
         exception is a bug of ours and keeps its traceback.
     """
+    module = name if '.' in name else f'mmfrcnn.cli.{name}'
     try:
-        return import_module(f'mmfrcnn.cli.{name}').run(args) or 0
+        return import_module(module).run(args) or 0
     except UserError as error:
         # From a worker of a data loader it comes wrapped in the worker's traceback.
         message = str(error).rpartition('UserError: ')[2].strip()
