@@ -93,17 +93,17 @@ def _smaller(value):
     return value
 
 
-def _leaves(dataset: dict) -> list[ConfigDict]:
+def leaves(dataset: dict) -> list[ConfigDict]:
     """List the data sets inside any wrappers."""
     inner = [*dataset.get('datasets', ()), dataset.get('dataset')]
     inner = [one for one in inner if one]
-    return [leaf for one in inner for leaf in _leaves(one)] if inner else [dataset]
+    return [leaf for one in inner for leaf in leaves(one)] if inner else [dataset]
 
 
 def wants_proposals(config: Config) -> bool:
     """Whether the training data has proposals stored beforehand."""
-    leaves = _leaves(config.train_dataloader.dataset)
-    steps = [step['type'] for leaf in leaves for step in leaf.get('pipeline', ())]
+    inside = leaves(config.train_dataloader.dataset)
+    steps = [step['type'] for leaf in inside for step in leaf.get('pipeline', ())]
     return 'LoadStoredProposals' in steps
 
 
@@ -118,7 +118,7 @@ def on_pictures(config: Config, source: Path) -> None:
     """Put a folder of COCO's form in place of every data set, inside its wrappers."""
     loaders = {split: config[f'{split}_dataloader'] for split in SPLITS}
     for split in filter(loaders.get, SPLITS):
-        for leaf in _leaves(loaders[split].dataset):
+        for leaf in leaves(loaders[split].dataset):
             pipeline = leaf.pipeline
             leaf.clear()
             leaf.update(coco_leaf(source, pipeline, num_classes(config)))

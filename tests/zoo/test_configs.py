@@ -95,6 +95,13 @@ def test_names_are_registered(name):
 
 
 @CONFIGS
+def test_images_without_objects_are_kept(name):
+    dataset = Config.fromfile(PATHS[name]).train_dataloader.dataset
+    for leaf in small.leaves(dataset):
+        assert leaf.get('filter_cfg') == {'filter_empty_gt': False}
+
+
+@CONFIGS
 def test_has_a_row_and_an_entry(name):
     """In the folder's README.md and metafile.yml, its figures with their source."""
     path = PATHS[name]
