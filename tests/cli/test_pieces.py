@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 from PIL import Image
@@ -26,7 +27,7 @@ from pycocotools import mask as coco_mask
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
 from mmfrcnn.cli.browse_dataset import contact_sheet
-from mmfrcnn.cli.drawing import DetDataSample, DetectionPainter, write_picture
+from mmfrcnn.cli.drawing import draw_detections, write_picture
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.predict import (
     PreparedImages,
@@ -39,6 +40,7 @@ from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
 from mmfrcnn.cli.train import _choose_start
 from mmfrcnn.errors import UserError
+from mmfrcnn.visualization.painter import Painter
 from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.weights.fitting import check_weights
 
@@ -345,9 +347,11 @@ def test_the_rest_is_predicted_each_under_its_own_name(tmp_path: Path) -> None:
         bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0).long()
     )
 
+    def as_it_is(image: np.ndarray, detections: list) -> np.ndarray:
+        return image
+
     class Model:
         prepare = staticmethod(lambda image, index: int(image.max()))
-        draw = staticmethod(lambda image, detections: image)
 
         def __init__(self, *failing: int) -> None:
             self.failing = failing
@@ -363,7 +367,7 @@ def test_the_rest_is_predicted_each_under_its_own_name(tmp_path: Path) -> None:
     def predict(model: Any, folder: Path) -> dict[str, str]:
         folder.mkdir(parents=True)
         journal = Journal(folder / 'journal.jsonl', {})
-        left_out = _predict_missing(source, model, journal, model, folder, args)
+        left_out = _predict_missing(source, model, journal, as_it_is, folder, args)
         assert set(journal.entries) == set(names) - set(left_out)
         return left_out
 
@@ -409,11 +413,11 @@ def test_masks_are_run_lengths_and_are_drawn() -> None:
     decoded = coco_mask.decode(results[0]['segmentation'])
     assert torch.equal(torch.from_numpy(decoded).bool(), masks[0])
 
-    painter = DetectionPainter(('cell',), [(255, 0, 0)], score_thr=0.5)
+    painter = Painter(('cell',), [(255, 0, 0)])
     image = np.full((60, 50, 3), 100, np.uint8)
-    with_mask = painter.draw(image, results)
+    with_mask = draw_detections(painter, image, results, score_thr=0.5)
     del results[0]['segmentation']
-    boxes_only = painter.draw(image, results)
+    boxes_only = draw_detections(painter, image, results, score_thr=0.5)
     assert (with_mask[32:38, 15:25] != boxes_only[32:38, 15:25]).any()
 
 

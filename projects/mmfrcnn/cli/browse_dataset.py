@@ -7,7 +7,6 @@ batches, so that they are padded; then only the normalisation is undone.
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ import numpy as np
 import torch
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
-from mmdet.visualization.palette import get_palette
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
+from mmengine.structures import InstanceData
 from mmengine.utils import ProgressBar
-from mmengine.visualization import Visualizer
 from torch import Tensor
 
 from mmfrcnn.cli.checking.registered import check_registered
@@ -31,6 +29,7 @@ from mmfrcnn.cli.outputs import check_folder, mark_folder
 from mmfrcnn.cli.runtime import explained
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
+from mmfrcnn.visualization.painter import Painter
 
 IGNORED_COLOUR = (150, 150, 150)
 BORDER_COLOUR = (255, 200, 0)
@@ -108,10 +107,8 @@ class FedImagePainter:
         self.mean = getattr(preprocessor, 'mean', torch.zeros(3, 1, 1))
         self.std = getattr(preprocessor, 'std', torch.ones(3, 1, 1))
         self.is_rgb = getattr(preprocessor, '_channel_conversion', False)
-        self.classes = metainfo['classes']
         palette = metainfo.get('palette', 'random')
-        self.colours = get_palette(palette, len(self.classes))
-        self.visualizer = Visualizer()
+        self.painter = Painter(metainfo['classes'], palette)
 
     def image(self, inputs: Tensor) -> np.ndarray:
         """Undo the normalisation: (3, H, W) float to RGB uint8 (H, W, 3)."""
@@ -130,57 +127,22 @@ class FedImagePainter:
             in_original_frame (bool): Whether the boxes are those of the image before
                 it was resized, as in most test pipelines.
         """
-        zoom = max(1, PICTURE_WIDTH // inputs.shape[2])
-        scale = torch.full((4,), float(zoom))
+        painter = self.painter
+        painter.start(self.image(inputs), max(1, PICTURE_WIDTH // inputs.shape[2]))
+        scale = torch.ones(4)
         if in_original_frame:
-            scale *= torch.tensor(sample.scale_factor).repeat(2)
-        image = self.image(inputs).repeat(zoom, axis=0).repeat(zoom, axis=1)
-        self.visualizer.set_image(image)
+            scale = torch.tensor(sample.scale_factor).repeat(2)
         height, width = sample.img_shape[:2]
         if (height, width) != tuple(inputs.shape[1:]):
-            border = torch.tensor([[0, 0, width * zoom, height * zoom]])
-            self._outline(border, [], [BORDER_COLOUR], '-')
+            painter.outline(torch.tensor([[0, 0, width, height]]), [BORDER_COLOUR])
         if 'ignored_instances' in sample:
             ignored = _boxes(sample.ignored_instances) * scale
-            count = len(ignored)
-            self._outline(ignored, ['ignored'] * count, [IGNORED_COLOUR] * count, '--')
-        labels = sample.gt_instances.labels.tolist()
-        names = [self.classes[label] for label in labels]
-        colours = [self.colours[label] for label in labels]
-        self._outline(_boxes(sample.gt_instances) * scale, names, colours, '-')
-        return self.visualizer.get_image()
-
-    def _outline(
-        self, boxes: Tensor, names: list[str], colours: list, line_style: str
-    ) -> None:
-        """Draw boxes, xyxy (G, 4), one RGB colour and, perhaps, one name each."""
-        if not len(boxes):
-            return
-        with warnings.catch_warnings():  # a box may touch the border
-            warnings.filterwarnings('ignore', '.*out of bounds')
-            self.visualizer.draw_bboxes(
-                boxes, edge_colors=colours, line_styles=line_style, line_widths=2
-            )
-        if not names:
-            return
-        corners = boxes[:, :2].clone()
-        corners[:, 1].clamp_(min=16)  # names stand above the box, inside the picture
-        self.visualizer.draw_texts(
-            names,
-            corners,
-            font_sizes=11,
-            colors='white',
-            vertical_alignments='bottom',
-            bboxes=[
-                {
-                    'facecolor': tuple(channel / 255 for channel in colour),
-                    'alpha': 0.8,
-                    'pad': 0.7,
-                    'edgecolor': 'none',
-                }
-                for colour in colours
-            ],
-        )
+            colours, names = [IGNORED_COLOUR] * len(ignored), ['ignored'] * len(ignored)
+            painter.outline(ignored, colours, names, '--')
+        objects = _boxes(sample.gt_instances) * scale
+        labels = sample.gt_instances.labels
+        painter.objects(InstanceData(bboxes=objects, labels=labels))
+        return painter.picture()
 
 
 def _boxes(instances: Any) -> Tensor:

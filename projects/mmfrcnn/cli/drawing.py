@@ -1,63 +1,49 @@
-"""Pictures of detections, drawn by mmdet's visualizer."""
+"""Pictures and videos of detections."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import cv2
 import mmcv
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.structures import InstanceData
 from mmengine.utils import track_iter_progress
 from pycocotools import mask as coco_mask
 
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.sources import UnreadableImageError, Video
+from mmfrcnn.visualization.painter import Painter
 
 
-class DetectionPainter:
-    """Draws boxes, with class names and scores, and masks on images.
+def draw_detections(
+    painter: Painter, image: np.ndarray, detections: Sequence[dict], score_thr: float
+) -> np.ndarray:
+    """Return a copy of a BGR image with its detections on it.
 
     Args:
-        classes (Sequence[str]): Class names, by label.
-        palette (Any): Colours, by label, or 'random'.
-        score_thr (float): Draw detections from this score on.
+        painter (Painter): Draws them.
+        image (np.ndarray): BGR uint8, shape (H, W, 3).
+        detections (Sequence[dict]): COCO results of the image.
+        score_thr (float): Draw those of this score and better.
     """
-
-    def __init__(self, classes: Sequence[str], palette: Any, score_thr: float) -> None:
-        self.visualizer = DetLocalVisualizer()
-        self.visualizer.dataset_meta = {'classes': classes, 'palette': palette}
-        self.score_thr = score_thr
-
-    def draw(self, image: np.ndarray, detections: Sequence[dict]) -> np.ndarray:
-        """Return a copy of a BGR image with its detections (COCO results) on it."""
-        boxes = torch.tensor([d['bbox'] for d in detections]).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]  # xywh -> xyxy
-        found = InstanceData(
-            bboxes=boxes,
-            scores=torch.tensor([d['score'] for d in detections]),
-            labels=torch.tensor([d['category_id'] - 1 for d in detections]).long(),
-        )
-        if detections and 'segmentation' in detections[0]:
-            masks = [coco_mask.decode(d['segmentation']) for d in detections]
-            found.masks = torch.from_numpy(np.stack(masks)).bool()
-        with warnings.catch_warnings():  # a box may touch the border
-            warnings.filterwarnings('ignore', '.*out of bounds')
-            self.visualizer.add_datasample(
-                'picture',
-                mmcv.bgr2rgb(image),
-                DetDataSample(pred_instances=found),
-                draw_gt=False,
-                pred_score_thr=self.score_thr,
-            )
-        return mmcv.rgb2bgr(self.visualizer.get_image())
+    shown = [d for d in detections if d['score'] >= score_thr]
+    boxes = torch.tensor([d['bbox'] for d in shown]).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]  # xywh -> xyxy
+    found = InstanceData(
+        bboxes=boxes,
+        scores=torch.tensor([d['score'] for d in shown]),
+        labels=torch.tensor([d['category_id'] - 1 for d in shown]).long(),
+    )
+    if shown and 'segmentation' in shown[0]:
+        masks = [coco_mask.decode(d['segmentation']) for d in shown]
+        found.masks = torch.from_numpy(np.stack(masks)).bool()
+    painter.start(mmcv.bgr2rgb(image))
+    painter.objects(found)
+    return mmcv.rgb2bgr(painter.picture())
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -68,7 +54,7 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def write_video(
-    path: Path, source: Video, journal: Journal, painter: DetectionPainter
+    path: Path, source: Video, journal: Journal, draw: Callable[..., np.ndarray]
 ) -> None:
     """Write the frames of a video with their detections to an MP4 file.
 
@@ -76,7 +62,7 @@ def write_video(
         path (Path): The file.
         source (Video): The frames; one that can't be decoded repeats the one before.
         journal (Journal): Their detections.
-        painter (DetectionPainter): Draws them.
+        draw (Callable): Returns a frame with detections on it.
     """
     size = (source.reader.width, source.reader.height)
     stream = cv2.VideoWriter(
@@ -86,7 +72,7 @@ def write_video(
     for index in track_iter_progress(range(len(source))):
         with suppress(UnreadableImageError):
             entry = journal.entries.get(source.name(index), {'detections': []})
-            picture = painter.draw(source.read(index), entry['detections'])
+            picture = draw(source.read(index), entry['detections'])
         stream.write(picture)
     stream.release()
     print()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
@@ -18,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
-from mmfrcnn.cli.drawing import DetectionPainter, write_picture, write_video
+from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
 from mmfrcnn.cli.results import coco_results
@@ -26,6 +28,7 @@ from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
 from mmfrcnn.deploy.detector import Detector
 from mmfrcnn.errors import UserError
+from mmfrcnn.visualization.painter import Painter
 
 SOME_LEFT_OUT = 3
 """Exit code: finished, but some images could not be read or predicted."""
@@ -47,14 +50,15 @@ def run(args: argparse.Namespace) -> int:
     journal = Journal(out_dir / JOURNAL, _settings(args, config))
     if journal.restarted:
         print('Earlier predictions here were made otherwise: starting afresh.')
-    painter = None
+    draw = None
     if not args.no_pictures:
-        painter = DetectionPainter(detector.classes, detector.palette, args.score_thr)
-    left_out = _predict_missing(source, detector, journal, painter, out_dir, args)
+        painter = Painter(detector.classes, detector.palette)
+        draw = partial(draw_detections, painter, score_thr=args.score_thr)
+    left_out = _predict_missing(source, detector, journal, draw, out_dir, args)
 
-    if painter and isinstance(source, Video):
+    if draw and isinstance(source, Video):
         print('Drawing the video:')
-        write_video(out_dir / f'{source.path.stem}.mp4', source, journal, painter)
+        write_video(out_dir / f'{source.path.stem}.mp4', source, journal, draw)
     path = out_dir / 'predictions.json'
     count = _write_json(path, source, journal, detector.classes)
     print(f'{len(source) - len(left_out)} images, {count} detections: {path}')
@@ -135,7 +139,7 @@ def _predict_missing(
     source: Pictures | Video,
     detector: Detector,
     journal: Journal,
-    painter: DetectionPainter | None,
+    draw: Callable[..., np.ndarray] | None,
     out_dir: Path,
     args: argparse.Namespace,
 ) -> dict[str, str]:
@@ -160,8 +164,8 @@ def _predict_missing(
                 item['error'] = failure = sample
                 continue
             entry = _entry(source, item['index'], sample)
-            if painter and isinstance(source, Pictures):
-                picture = painter.draw(item['image'], entry['detections'])
+            if draw and isinstance(source, Pictures):
+                picture = draw(item['image'], entry['detections'])
                 write_picture(out_dir / 'pictures' / entry['name'], picture)
             journal.add(entry)
         left_out |= {source.name(i['index']): i['error'] for i in batch if 'error' in i}

@@ -16,9 +16,11 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from mmfrcnn.visualization.painter import Painter
+
 ENLARGE = 2  # small pictures, so that class names can be read
 TITLE_HEIGHT, GAP, FONT = 28, 6, cv2.FONT_HERSHEY_SIMPLEX
-INK, PAPER, PROPOSAL_COLOR, IGNORED_COLOR = (30, 30, 30), 255, (0, 215, 255), (150,) * 3
+INK, PAPER, PROPOSAL_COLOR, IGNORED_COLOR = (30, 30, 30), 255, (255, 215, 0), (150,) * 3
 
 
 def draw_panel(
@@ -31,7 +33,7 @@ def draw_panel(
     palette: Sequence[Sequence[int]],
     score_thr: float,
     num_proposals: int,
-    ignored: np.ndarray | None = None,
+    ignored: Any = None,
 ) -> np.ndarray:
     """Draw ground truth, the best proposals and the detections of one picture in a row.
 
@@ -44,40 +46,33 @@ def draw_panel(
         palette (Sequence[Sequence[int]]): RGB colours, by label.
         score_thr (float): Draw detections from this score on.
         num_proposals (int): Draw so many proposals at most.
-        ignored (np.ndarray | None): Ignored regions, (I, 4): grey.
+        ignored (Tensor | HorizontalBoxes | None): Ignored regions, (I, 4): grey.
 
     Returns:
         np.ndarray: The row, with a title above each picture.
     """
+    painter = Painter(classes, palette)
 
-    def colors(labels: np.ndarray) -> list[tuple[int, ...]]:
-        return [tuple(int(c) for c in palette[label][::-1]) for label in labels]
+    def column(title: str) -> np.ndarray:
+        return _titled(painter.picture()[..., ::-1], title)
 
-    height, width = picture.shape[:2]
-    size = (width * ENLARGE, height * ENLARGE)
-    large = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    labels = _numpy(gt.labels)
-    left = large
+    rgb = picture[..., ::-1]
+    painter.start(rgb, ENLARGE)
     if ignored is not None:
         count = len(ignored)
-        left = _boxes(left, ignored, [IGNORED_COLOR] * count, ['crowd'] * count)
-    left = _boxes(left, _numpy(gt.bboxes), colors(labels), [classes[i] for i in labels])
+        painter.outline(ignored, [IGNORED_COLOR] * count, ['crowd'] * count)
+    painter.objects(gt)
+    columns = [column(f'ground truth: {len(gt)}')]
 
-    best = _numpy(proposals.bboxes)[:num_proposals]
-    middle = _boxes(large, best, [PROPOSAL_COLOR] * len(best), [''] * len(best))
+    painter.start(rgb, ENLARGE)
+    best = proposals.bboxes[:num_proposals]
+    painter.outline(best, [PROPOSAL_COLOR] * len(best))
+    columns.append(column(f'{len(best)} best proposals'))
 
+    painter.start(rgb, ENLARGE)
     shown = detections[detections.scores >= score_thr]
-    labels = _numpy(shown.labels)
-    names = [
-        f'{classes[label]} {score:.2f}'
-        for label, score in zip(labels, _numpy(shown.scores), strict=True)
-    ]
-    right = _boxes(large, _numpy(shown.bboxes), colors(labels), names)
-    columns = [
-        _titled(left, f'ground truth: {len(gt)}'),
-        _titled(middle, f'{len(best)} best proposals'),
-        _titled(right, f'detections, score >= {score_thr:g}: {len(shown)}'),
-    ]
+    painter.objects(shown)
+    columns.append(column(f'detections, score >= {score_thr:g}: {len(shown)}'))
     gap = np.full((len(columns[0]), GAP, 3), PAPER, np.uint8)
     return np.hstack([columns[0], gap, columns[1], gap, columns[2]])
 
@@ -128,7 +123,7 @@ def write_panels(
             palette=meta['palette'],
             score_thr=score_thr,
             num_proposals=num_proposals,
-            ignored=_numpy(sample.ignored_instances.bboxes),
+            ignored=sample.ignored_instances.bboxes,
         )
         files.append(folder / f'panel_{Path(sample.img_path).stem}.png')
         cv2.imwrite(str(files[-1]), panel)
@@ -138,40 +133,6 @@ def write_panels(
     half = cv2.resize(sheet, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(overview), half, [cv2.IMWRITE_JPEG_QUALITY, 88])
     return [overview, *files]
-
-
-def _numpy(values: Any) -> np.ndarray:
-    return np.asarray(getattr(values, 'tensor', values).cpu())
-
-
-def _boxes(
-    large: np.ndarray,
-    boxes: np.ndarray,
-    colors: Sequence[tuple[int, ...]],
-    names: Sequence[str],
-) -> np.ndarray:
-    """Return a copy of an enlarged picture with boxes (K, 4), not enlarged, on it."""
-    canvas = large.copy()
-    corners = np.round(boxes * ENLARGE).astype(int).tolist()
-    for (x1, y1, x2, y2), color in zip(corners, colors, strict=True):
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), color, 2, cv2.LINE_AA)
-    for (x1, y1, _, _), color, name in zip(corners, colors, names, strict=True):
-        if name:
-            _label(canvas, (x1, y1), name, color)
-    return canvas
-
-
-def _label(
-    canvas: np.ndarray, corner: tuple[int, int], text: str, color: tuple[int, ...]
-) -> None:
-    """Write a text on a filled strip above a corner, inside the picture."""
-    (width, height), _ = cv2.getTextSize(text, FONT, 0.45, 1)
-    x = min(max(corner[0], 0), max(canvas.shape[1] - width - 4, 0))
-    y = max(corner[1], height + 6)
-    cv2.rectangle(canvas, (x, y - height - 6), (x + width + 4, y), color, -1)
-    bright = 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 140
-    ink = (0, 0, 0) if bright else (255, 255, 255)
-    cv2.putText(canvas, text, (x + 2, y - 4), FONT, 0.45, ink, 1, cv2.LINE_AA)
 
 
 def _titled(picture: np.ndarray, title: str) -> np.ndarray:
