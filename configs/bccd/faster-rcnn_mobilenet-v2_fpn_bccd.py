@@ -1,7 +1,7 @@
 # Faster R-CNN with an ImageNet MobileNetV2 and a feature pyramid on BCCD blood cells:
 # train on the 292 trainval images, evaluate on the 72 test images. Meant for a CPU.
 #   python tools/train.py configs/bccd/faster-rcnn_mobilenet-v2_fpn_bccd.py
-# Measured: AP .587 on the test images, 24 minutes on one core of a busy machine.
+# Measured: AP .587 on the test images, 26 minutes on one core of a busy machine.
 # README.md beside this file says where the data and the weights come from.
 _base_ = [
     '../_base_/models/faster-rcnn_r50_fpn.py',
