@@ -71,7 +71,9 @@ def _measure(
         device=device,
         precision=args.precision,
     )
-    return MEASURES[name](kinds, work, rounds=args.rounds, warmup=args.warmup, say=_say)
+    return MEASURES[name](
+        kinds, work, rounds=args.rounds, warmup=args.warmup, progress=_say
+    )
 
 
 def _load(path: str, options: list[str]) -> dict[str, Any]:

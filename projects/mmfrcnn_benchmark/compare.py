@@ -18,7 +18,7 @@ from mmfrcnn_benchmark.replay import HeadReplay
 from mmfrcnn_benchmark.timing import clocked, take_turns
 from mmfrcnn_benchmark.workload import Scene, Workload, make_scenes
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def compare_steps(
@@ -28,7 +28,7 @@ def compare_steps(
     *,
     rounds: int,
     warmup: int,
-    say: Say,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Time whole steps of training or inference.
 
@@ -38,7 +38,7 @@ def compare_steps(
         training (bool): Forward, backward and optimizer; else inference.
         rounds (int): Measured turns of each.
         warmup (int): Turns before.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``seconds`` of each round by contender, and what they are.
@@ -46,14 +46,14 @@ def compare_steps(
     scenes = make_scenes(work)
     contenders, runs = [], {}
     for kind in kinds:
-        say(f'building {kind.name}')
+        progress(f'building {kind.name}')
         contender = kind(work, training)
         batch = contender.prepare(scenes)
         run = clocked(partial(contender.step, batch), work.wait)
-        choose_memory_order(contender, run, say)
+        choose_memory_order(contender, run, progress)
         contenders.append(contender)
         runs[contender.name] = run
-    seconds = take_turns(runs, rounds, warmup, say)
+    seconds = take_turns(runs, rounds, warmup, progress)
     return describe('train' if training else 'infer', work, contenders) | {
         'seconds': seconds
     }
@@ -67,7 +67,7 @@ def compare_stages(
     rounds: int,
     warmup: int,
     own_work: bool,
-    say: Say,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Time each stage of the data flow.
 
@@ -79,7 +79,7 @@ def compare_stages(
         warmup (int): Turns before.
         own_work (bool): Only what the heads do besides convolutions and linear layers:
             these, backbone and neck answer from memory.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``stages``: for each contender and round, seconds by stage.
@@ -90,13 +90,13 @@ def compare_stages(
     if own_work:
         replay = _replay_maker(kinds[0](work, training), scenes)
     for kind in kinds:
-        say(f'building {kind.name}')
+        progress(f'building {kind.name}')
         contender = kind(work, training)
         run = _stage_run(contender, contender.prepare(scenes), replay)
-        choose_memory_order(contender, partial(_total, run), say)
+        choose_memory_order(contender, partial(_total, run), progress)
         contenders.append(contender)
         runs[contender.name] = run
-    stages = take_turns(runs, rounds, warmup, say)
+    stages = take_turns(runs, rounds, warmup, progress)
     name = 'heads' if own_work else 'stages'
     return describe(name, work, contenders) | {'training': training, 'stages': stages}
 
@@ -164,7 +164,7 @@ def make_pyramid(contender: Contender, scenes: list[Scene]) -> list[Tensor]:
 
 
 def choose_memory_order(
-    contender: Contender, run: Callable[[], float], say: Say
+    contender: Contender, run: Callable[[], float], progress: Progress
 ) -> None:
     """Give a contender the memory order that it is faster in, by a trial."""
     times = {}
@@ -173,7 +173,7 @@ def choose_memory_order(
         run()
         times[channels_last] = run()
         order = 'channels_last' if channels_last else 'contiguous'
-        say(f'{contender.name} {order}: {times[channels_last]:.3g} s')
+        progress(f'{contender.name} {order}: {times[channels_last]:.3g} s')
     contender.set_memory_format(times[True] < times[False])
 
 

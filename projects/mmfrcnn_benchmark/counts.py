@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmfrcnn.ops.backend import using
-from mmfrcnn_benchmark.compare import Say
+from mmfrcnn_benchmark.compare import Progress
 from mmfrcnn_benchmark.contenders import Contender
 from mmfrcnn_benchmark.machine import describe_machine
 from mmfrcnn_benchmark.workload import Workload, make_scenes
@@ -97,14 +97,14 @@ def count_operators(function: Callable[[], object]) -> Counted:
 
 
 def compare_counts(
-    kinds: list[type[Contender]], work: Workload, *, say: Say, **_: Any
+    kinds: list[type[Contender]], work: Workload, *, progress: Progress, **_: Any
 ) -> dict:
     """Count a training forward and an inference of every contender and batch.
 
     Args:
         kinds (list[type[Contender]]): Who takes part.
         work (Workload): On what; ``images`` is replaced by 2, 8 and 16.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``counts``: by contender, ``train`` or ``infer`` and batch: operators and
@@ -116,7 +116,7 @@ def compare_counts(
         for mode, training in (('train', True), ('infer', False)):
             contender = kind(work, training)
             for images in BATCHES:
-                say(f'counting {kind.name}, {mode}, batch {images}')
+                progress(f'counting {kind.name}, {mode}, batch {images}')
                 batch = contender.prepare(make_scenes(replace(work, images=images)))
                 found = _count(contender, batch)
                 counts[kind.name][f'{mode} {images}'] = dict(

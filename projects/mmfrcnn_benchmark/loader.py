@@ -15,18 +15,18 @@ from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from mmfrcnn.cores import usable_cores
-from mmfrcnn_benchmark.compare import Say
+from mmfrcnn_benchmark.compare import Progress
 from mmfrcnn_benchmark.machine import describe_machine
 
 SECONDS = 8.0
 
 
-def measure_loader(config: Config, say: Say) -> dict[str, Any]:
+def measure_loader(config: Config, progress: Progress) -> dict[str, Any]:
     """Load training batches, and nothing else, with 0, 1, 2, 4, ... workers.
 
     Args:
         config (Config): With a ``train_dataloader``, its names checked.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``points``: workers, images a second, and the memory that a worker has
@@ -37,7 +37,7 @@ def measure_loader(config: Config, say: Say) -> dict[str, Any]:
     settings = config.train_dataloader
     points = []
     for workers in _numbers(usable_cores()):
-        say(f'{workers} workers, {SECONDS:.0f} s')
+        progress(f'{workers} workers, {SECONDS:.0f} s')
         points.append(dict(workers=workers, **_measure(settings, workers)))
     return dict(
         benchmark='loader',

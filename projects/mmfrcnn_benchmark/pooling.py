@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign
 
 from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
-from mmfrcnn_benchmark.compare import Say
+from mmfrcnn_benchmark.compare import Progress
 from mmfrcnn_benchmark.machine import describe_machine
 from mmfrcnn_benchmark.timing import clocked, take_turns
 from mmfrcnn_benchmark.workload import Workload
@@ -19,14 +19,16 @@ CHANNELS = 256
 STRIDES = (4, 8, 16, 32)
 
 
-def compare_pooling(work: Workload, *, rounds: int, warmup: int, say: Say) -> dict:
+def compare_pooling(
+    work: Workload, *, rounds: int, warmup: int, progress: Progress
+) -> dict:
     """Time pooling of 1,000 regions of an image to 7x7, 2 x 2 samples a cell.
 
     Args:
         work (Workload): Size of the images, device.
         rounds (int): Measured turns of each.
         warmup (int): Turns before.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``seconds`` by what was timed.
@@ -59,7 +61,7 @@ def compare_pooling(work: Workload, *, rounds: int, warmup: int, say: Say) -> di
         for way in (forward, both)
         for name, one in (('mmfrcnn', ours), ('torchvision', theirs))
     }
-    seconds = take_turns(runs, rounds, warmup, say)
+    seconds = take_turns(runs, rounds, warmup, progress)
     return dict(
         benchmark='pooling',
         workload=vars(work),

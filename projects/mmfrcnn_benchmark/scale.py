@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmfrcnn.errors import UserError
-from mmfrcnn_benchmark.compare import Say
+from mmfrcnn_benchmark.compare import Progress
 from mmfrcnn_benchmark.timing import summarise
 
 # What grows, and the option of tools/benchmark.py that sets it.
@@ -31,13 +31,13 @@ LABELS = {
 }
 
 
-def measure_scale(axis: str, options: list[str], say: Say) -> dict[str, Any]:
+def measure_scale(axis: str, options: list[str], progress: Progress) -> dict[str, Any]:
     """Measure our training step at each point of an axis.
 
     Args:
         axis (str): A key of ``AXES``.
         options (list[str]): Further options of tools/benchmark.py, for all points.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict: ``points``: value, seconds of each round and peak memory in GiB.
@@ -45,7 +45,7 @@ def measure_scale(axis: str, options: list[str], say: Say) -> dict[str, Any]:
     option, values = AXES[axis]
     points, machine = [], {}
     for value in values:
-        say(f'{LABELS[axis]}: {value}')
+        progress(f'{LABELS[axis]}: {value}')
         given = [str(value)] * (2 if axis == 'size' else 1)
         result = _run([*options, option, *given])
         machine = result['machine']

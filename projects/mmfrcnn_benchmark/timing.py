@@ -42,7 +42,7 @@ def take_turns(
     runs: Mapping[str, Callable[[], object]],
     rounds: int,
     warmup: int,
-    say: Callable[[str], None] = lambda message: None,
+    progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, list]:
     """Call all in turn, forth and back (A-B-C, C-B-A, ...), and keep what they return.
 
@@ -50,7 +50,7 @@ def take_turns(
         runs (dict[str, Callable]): What each contender does in a round.
         rounds (int): Measured rounds.
         warmup (int): Rounds before, thrown away.
-        say (Callable): Told the progress.
+        progress (Callable): Told the progress.
 
     Returns:
         dict[str, list]: What each returned, round by round.
@@ -66,7 +66,7 @@ def take_turns(
         done = number + warmup + 1
         left = (time.monotonic() - start) / done * (rounds - number - 1)
         kind = 'warm-up' if number < 0 else f'round {number + 1} of {rounds}'
-        say(f'{kind} done, about {left:.0f} s left')
+        progress(f'{kind} done, about {left:.0f} s left')
     return results
 
 

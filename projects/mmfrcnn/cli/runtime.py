@@ -38,7 +38,7 @@ def prepare(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
-    resolve_classes(config, say)
+    resolve_classes(config, print_once)
     if args.work_dir:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
@@ -153,7 +153,7 @@ def is_main_process() -> bool:
     return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
 
 
-def say(message: str) -> None:
+def print_once(message: str) -> None:
     """Print a message once, not once a process."""
     if is_main_process():
         print(message, flush=True)

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.cli.runtime import explained, prepare, say
+from mmfrcnn.cli.runtime import explained, prepare, print_once
 from mmfrcnn.data.proposals import read_arrays, save_proposals
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.alternating.propose import propose, unaugmented
@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> None:
         loader = Runner.build_dataloader(_dataloader(config, args.split))
     model = _model(config, args.checkpoint).to(get_device())
     rules = _rules(model, args.split)
-    images = propose(model, loader, rules, say)
+    images = propose(model, loader, rules, print_once)
     save_proposals(args.out, images)
     total = sum(len(image.boxes) for image in images)
-    say(
+    print_once(
         f'{total} proposals of {len(images)} images of the {args.split} set '
         f'({total / max(1, len(images)):.0f} an image) are in {args.out}'
     )

@@ -29,7 +29,7 @@ from mmfrcnn.cli.runtime import (
     is_main_process,
     leave_processes,
     prepare,
-    say,
+    print_once,
 )
 from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.errors import UserError
@@ -125,14 +125,14 @@ def _augment(config: Config) -> None:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     if 'tta_model' not in config:
-        say('The config has no tta_model: merging with NMS at IoU 0.5.')
+        print_once('The config has no tta_model: merging with NMS at IoU 0.5.')
         nms = {'type': 'nms', 'iou_threshold': 0.5}
         config.tta_model = {
             'type': 'DetTTAModel',
             'tta_cfg': {'nms': nms, 'max_per_img': 100},
         }
     if 'tta_pipeline' not in config:
-        say('The config has no tta_pipeline: each image as it is and flipped.')
+        print_once('The config has no tta_pipeline: each image as it is and flipped.')
         config.tta_pipeline = _flipping_pipeline(dataset.pipeline)
     config.model = ConfigDict(**config.tta_model, module=config.model)
     dataset.pipeline = config.tta_pipeline

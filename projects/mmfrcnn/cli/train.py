@@ -18,7 +18,13 @@ from mmfrcnn.cli.checking.scales import scale_warnings
 from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
 from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
-from mmfrcnn.cli.runtime import build_runner, explained, leave_processes, prepare, say
+from mmfrcnn.cli.runtime import (
+    build_runner,
+    explained,
+    leave_processes,
+    prepare,
+    print_once,
+)
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import forget_draws
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
@@ -86,11 +92,13 @@ def _choose_start(config: Config, resume: str | None) -> None:
             config.work_dir, checkpoint_template(config)
         )
         for path in broken:
-            say(f'Skipping {path}: it was cut off while being written.')
+            print_once(f'Skipping {path}: it was cut off while being written.')
         if last is None:
-            say(f'Nothing to resume in {config.work_dir}, starting from scratch.')
+            print_once(
+                f'Nothing to resume in {config.work_dir}, starting from scratch.'
+            )
         else:
-            say(f'Resuming from {last}.')
+            print_once(f'Resuming from {last}.')
             config.resume, config.load_from = True, last
     elif resume is not None:
         config.resume, config.load_from = True, resume

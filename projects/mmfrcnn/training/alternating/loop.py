@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from mmdet.registry import LOOPS
 from mmengine.dist import barrier, is_main_process
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.optim import Optimizer
@@ -29,6 +29,7 @@ from mmfrcnn.training.alternating.propose import (
     unaugmented,
     with_stored_proposals,
 )
+from mmfrcnn.training.alternating.settings import check_settings, schedule_of
 from mmfrcnn.training.alternating.steps import STEPS, Step
 
 
@@ -36,8 +37,8 @@ from mmfrcnn.training.alternating.steps import STEPS, Step
 class AlternatingTrainLoop(BaseLoop):
     """Train Faster R-CNN in the four steps of Ren et al. 2015, section 3.2.
 
-    The model is an ``AlternatingFasterRCNN``; ``training/steps.py`` lists what each
-    step trains. At the start of each step the optimizer is built anew, with the
+    The model is an ``AlternatingFasterRCNN``; ``steps.py`` lists what each step trains.
+    At the start of each step the optimizer is built anew, with the
     parameters that learn and no others, and the learning-rate schedule begins again.
     Iterations are counted through all four steps. A checkpoint is written at the end of
     each step, besides those of the ``CheckpointHook``; the last one is the network in
@@ -65,7 +66,7 @@ class AlternatingTrainLoop(BaseLoop):
     ) -> None:
         super().__init__(runner, dataloader)
         self.settings = [rpn, rcnn, rpn, rcnn]
-        _check(runner, self.settings)
+        check_settings(runner, self.settings)
         self.ends = list(accumulate(one['max_iters'] for one in self.settings))
         self.folder = Path(runner.work_dir) / 'alternating'
         self._rpn_loader = self.dataloader
@@ -117,7 +118,7 @@ class AlternatingTrainLoop(BaseLoop):
     def schedules(self) -> dict[str, tuple[list[dict] | None, int]]:
         """Schedule and iterations of steps 1 and 3 (rpn), and of 2 and 4 (rcnn)."""
         return {
-            name: (_schedule(one, self.runner.cfg), one['max_iters'])
+            name: (schedule_of(one, self.runner.cfg), one['max_iters'])
             for name, one in zip(('rpn', 'rcnn'), self.settings, strict=False)
         }
 
@@ -165,7 +166,7 @@ class AlternatingTrainLoop(BaseLoop):
         keep_trainable(runner.optim_wrapper.optimizer)
         runner.param_schedulers = None
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
-        schedule = _schedule(self.settings[index], cfg)
+        schedule = schedule_of(self.settings[index], cfg)
         if schedule is not None:
             runner.param_schedulers = runner.build_param_scheduler(schedule)
 
@@ -348,56 +349,3 @@ def keep_trainable(optimizer: Optimizer) -> None:
 def _build(runner: Runner, config: dict) -> Any:
     different = runner._randomness_cfg.get('diff_rank_seed', False)
     return runner.build_dataloader(config, seed=runner.seed, diff_rank_seed=different)
-
-
-def _schedule(settings: dict, cfg: Any) -> list[dict] | None:
-    """Return the learning-rate schedule of a step, in iterations of the step."""
-    schedule = settings.get('param_scheduler', cfg.get('param_scheduler'))
-    if schedule is None:
-        return None
-    schedule = schedule if isinstance(schedule, list) else [schedule]
-    schedule = copy.deepcopy(schedule)
-    for one in schedule:
-        if not one.get('by_epoch', True):
-            one.setdefault('end', settings['max_iters'])
-    return schedule
-
-
-def _check(runner: Runner, settings: list[dict]) -> None:
-    """Refuse what alternating training cannot do."""
-    model = getattr(runner.model, 'module', runner.model)
-    if not isinstance(model, AlternatingFasterRCNN):
-        raise UserError(
-            f"model: AlternatingTrainLoop trains type='AlternatingFasterRCNN', not "
-            f'{type(model).__name__}'
-        )
-    if any(isinstance(hook, EMAHook) for hook in runner.hooks):
-        raise UserError(
-            'custom_hooks: EMAHook averages weights over all of training, but '
-            'alternating training starts some of them anew. Leave it out'
-        )
-    cfg = runner.cfg
-    if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
-        raise UserError(
-            'AlternatingTrainLoop prepares images for proposals as for testing: the '
-            'config needs a val_dataloader or a test_dataloader'
-        )
-    for name, one in zip(('rpn', 'rcnn'), settings, strict=False):
-        if set(one) - {'max_iters', 'param_scheduler'} or one.get('max_iters', 0) < 1:
-            raise UserError(
-                f'train_cfg.{name}: it takes max_iters, 1 or more, and '
-                f'param_scheduler; it has {dict(one)}'
-            )
-        for scheduler in _schedule(one, cfg) or ():
-            by_epoch = scheduler.get('by_epoch', True)
-            if by_epoch and not scheduler.get('convert_to_iter_based'):
-                raise UserError(
-                    f'the schedule {scheduler["type"]} is by epoch, and steps are '
-                    'measured in iterations: set by_epoch=False in param_scheduler'
-                )
-            begin, end = scheduler.get('begin', 0), scheduler.get('end', 0)
-            if not by_epoch and begin >= end:
-                raise UserError(
-                    f'the schedule {scheduler["type"]} begins at iteration {begin} and '
-                    f'ends at {end}; steps of train_cfg.{name} have {one["max_iters"]}'
-                )
