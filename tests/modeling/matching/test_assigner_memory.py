@@ -47,13 +47,13 @@ brute = MaxIoUAssigner(**second).assign(
     InstanceData(priors=priors[some]),
     InstanceData(bboxes=truth, labels=torch.zeros(5_000, dtype=torch.int64)),
 )
-found = result.states[0, some].long()
-own = brute.gt_inds != found.clamp(max=1) * (result.matched[0, some] + 1)
+found = result.match_labels[0, some].long()
+own = brute.gt_inds != found.clamp(max=1) * (result.matched_idxs[0, some] + 1)
 own &= found != -1
 # The rest are the best priors of some ground truth: check each from both sides.
 from mmfrcnn.ops.iou import pairwise_iou
 wrong = 0
-for prior, target in zip(some[own].tolist(), result.matched[0, some[own]].tolist()):
+for prior, target in zip(some[own].tolist(), result.matched_idxs[0, some[own]].tolist()):
     whole = pairwise_iou(truth[target][None], priors)[0]
     wrong += int(whole[prior] != whole.max() or whole.max() < 0.3)
 same = torch.equal(result.max_iou[0, some], brute.max_overlaps)

@@ -18,9 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 # Relative: tools/doctor.py loads this package by its path, alone.
-from mmfrcnn.compat.doctor import checks
-from mmfrcnn.compat.doctor.checks import Finding
-from mmfrcnn.compat.doctor.probes import PROBES, Probe, run_probe
+from . import checks
+from .checks import Finding
+from .probes import PROBES, Probe, run_probe
 
 
 def examine(folder: Path, probe: Callable[[str], Probe] = run_probe) -> list[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from mmfrcnn.compat.doctor.probes import Probe
+from .probes import Probe
 
 PIP = f'{sys.executable} -m pip'
 LEAST_FREE_GB = 3
