@@ -1,9 +1,12 @@
-"""The one exception for a user's mistake, and the "did you mean" that goes with it."""
+"""The one exception for a user's mistake, and what its messages are made of."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+NUM_NAMED = 5
+"""Names shown of each kind of trouble; the rest is counted."""
 
 
 class UserError(Exception):
@@ -32,3 +35,14 @@ def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     names = {str(candidate).lower(): str(candidate) for candidate in known}
     nearest = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=cutoff)
     return f" Did you mean '{names[nearest[0]]}'?" if nearest else ''
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Join the first few names, and count the rest.
+
+    Example:
+        >>> first_of(['a', 'b', 'c', 'd', 'e', 'f', 'g'])
+        'a; b; c; d; e; and 2 more'
+    """
+    rest = len(names) - NUM_NAMED
+    return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmfrcnn.data.checks.preflight import check_dataset
 from mmfrcnn.data.class_names import resolve_classes
-from mmfrcnn.data.formats.annotations import read_coco, read_coco_names
+from mmfrcnn.data.formats.coco.read import read_coco, read_coco_names
 from mmfrcnn.errors import UserError
 
 

@@ -15,8 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from mmfrcnn.data.conversion import FORMATS, convert
-from mmfrcnn.data.conversion.read import read_splits
+from mmfrcnn.data.conversion import FORMATS, convert, read_splits
 from mmfrcnn.errors import UserError
 
 CLASSES = ['Großer Hund', 'cat & <dog>', 'never "seen"', 'b']
@@ -352,7 +351,8 @@ def test_the_tool_as_a_user_runs_it(tmp_path):
     again = run(*flags)
     assert again.returncode == 2 and again.stderr.startswith('error: ')
     assert 'Traceback' not in again.stderr and 'exists already' in again.stderr
-    assert 'Examples:' in run('--help').stdout
+    shown = run('--help').stdout
+    assert 'Examples:' in shown and f'{{{",".join(FORMATS)}}}' in shown
 
 
 def test_annotated_sizes_are_compared_with_the_images(tmp_path):

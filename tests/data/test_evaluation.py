@@ -11,7 +11,7 @@ from mmdet.evaluation import CocoMetric
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmfrcnn.data.formats.voc_xml import VocXmlDataset
+from mmfrcnn.data.formats.voc import VocXmlDataset
 
 BLOOD_CELLS = ('RBC', 'WBC', 'Platelets')
 

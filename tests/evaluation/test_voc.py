@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmdet.evaluation import VOCMetric
 
-from mmfrcnn.data.formats.voc_xml import VocXmlDataset
+from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.evaluation.voc import PascalVocMetric
 
 from .devkit import Detection, Truth, mean_average_precision

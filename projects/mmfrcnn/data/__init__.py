@@ -1,15 +1,15 @@
 """Data sets, their transforms, and the checks that every run begins with."""
 
 from mmfrcnn.data.checks.preflight import PreflightHook
-from mmfrcnn.data.formats import coco_file
+from mmfrcnn.data.formats.coco import regular
 from mmfrcnn.data.formats.csv_table import CsvDataset
-from mmfrcnn.data.formats.voc_xml import VocXmlDataset
-from mmfrcnn.data.formats.yolo import YoloDataset
+from mmfrcnn.data.formats.voc import VocXmlDataset
+from mmfrcnn.data.formats.yolo.dataset import YoloDataset
 from mmfrcnn.data.shapes.dataset import ShapesDataset
 from mmfrcnn.data.transforms.load_proposals import LoadStoredProposals
 from mmfrcnn.data.transforms.rotation import TightRotate
 
-coco_file.install()
+regular.install()
 
 __all__ = [
     'CsvDataset',

@@ -19,7 +19,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.data.formats.annotations import read_coco_names
+from mmfrcnn.data.formats.coco.read import read_coco_names
 from mmfrcnn.data.formats.pictures import PictureDataset
 from mmfrcnn.errors import UserError
 

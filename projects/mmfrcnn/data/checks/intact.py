@@ -18,8 +18,8 @@ import cv2
 import mmcv
 import numpy as np
 
-from mmfrcnn.data.checks.oddities import first_of
 from mmfrcnn.data.images import image_size, open_header, turned_by_exif
+from mmfrcnn.errors import first_of
 
 PNG_START, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND'
 PNG_OPTIONAL = 0x20  # set in the first letter of a chunk that a reader may pass over

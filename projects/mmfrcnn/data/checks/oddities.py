@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from mmfrcnn.data.formats.annotations import Picture
+from mmfrcnn.data.formats.pictures import Picture
+from mmfrcnn.errors import first_of
 
-NUM_NAMED = 5
-"""Names shown of each kind of trouble; the rest is counted."""
 BEYOND_SHARE = 0.3
 """Boxes beyond their image, of all, from which on they are likely misread."""
 BEYOND = 1.0
 """Pixels beyond the image that rounding explains."""
-
-
-def first_of(names: Sequence[str]) -> str:
-    """Join the first few names, and count the rest."""
-    rest = len(names) - NUM_NAMED
-    return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
 
 
 def oddities(

@@ -17,10 +17,13 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfrcnn.data.checks.coco_metrics import check_metrics
 from mmfrcnn.data.checks.intact import describe_faults
-from mmfrcnn.data.checks.survey import Survey, Surveyed, survey
+from mmfrcnn.data.checks.survey import Survey, survey
 from mmfrcnn.data.class_names import plain_configs
-from mmfrcnn.data.formats.annotations import read_coco, read_names, read_voc
+from mmfrcnn.data.formats.coco.read import read_coco
+from mmfrcnn.data.formats.names import read_names
 from mmfrcnn.data.formats.pictures import PictureDataset
+from mmfrcnn.data.formats.registry import Surveyed
+from mmfrcnn.data.formats.voc import read_voc
 from mmfrcnn.data.proposals import check_proposals
 from mmfrcnn.errors import UserError, did_you_mean
 

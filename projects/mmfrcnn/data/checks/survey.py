@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TypeAlias
 
-from mmdet.datasets import CocoDataset, XMLDataset
 from mmengine.dist import all_gather_object, get_dist_info
 from tqdm import tqdm
 
@@ -19,29 +17,22 @@ from mmfrcnn.data.checks.intact import (
     highest_values,
     way_to_check,
 )
-from mmfrcnn.data.checks.oddities import first_of, oddities
-from mmfrcnn.data.formats.annotations import (
+from mmfrcnn.data.checks.oddities import oddities
+from mmfrcnn.data.formats.pictures import (
     NOT_A_NUMBER,
     UNKNOWN_CLASS,
     Picture,
-    read_coco,
     why_left_out,
 )
-from mmfrcnn.data.formats.pictures import PictureDataset
-from mmfrcnn.data.formats.voc_xml import read_voc_folder
-from mmfrcnn.data.formats.yolo import POLYGON
-
-Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
+from mmfrcnn.data.formats.registry import Surveyed, format_of, read_anew
+from mmfrcnn.data.formats.yolo.read import POLYGON
+from mmfrcnn.errors import first_of
 
 Deep: TypeAlias = tuple[int, int, str]
 """The highest value of an image as loaded and as stored, and its path."""
 
 NOWHERE = (NOT_A_NUMBER, UNKNOWN_CLASS)
 """Reasons for which a box is left out everywhere, in mmdet's own parts as well."""
-BEYOND_COCO = (
-    'Does bbox hold corners (x1, y1, x2, y2)? COCO wants (x, y, width, height)'
-)
-BEYOND_CORNERS = 'Are they corners (xmin, ymin, xmax, ymax) in pixels of these images?'
 NUM_CLASSES = 20
 """Classes shown with their boxes, the most frequent first."""
 
@@ -156,24 +147,13 @@ def survey(dataset: Surveyed) -> Survey:
     """
     classes = dataset.metainfo['classes']
     notes: list[str] = []
-    if isinstance(dataset, CocoDataset):
-        categories, pictures, _ = read_coco(dataset.ann_file, notes)
-        min_side = 1.0  # mmdet passes over narrower boxes in this format
-    else:
-        min_side = 0.0
-        if isinstance(dataset, PictureDataset):
-            categories, pictures = dataset.read()
-            notes += dataset.notes
-        else:
-            folders = Path(dataset.sub_data_root), dataset.ann_file, dataset.ann_subdir
-            categories, pictures = read_voc_folder(*folders)
+    categories, pictures = read_anew(dataset, notes)
+    kind = format_of(dataset)
+    notes += oddities(categories, pictures, kind.beyond)
     source = dataset.ann_file or dataset.data_prefix.get('img') or dataset.data_root
-    question = BEYOND_COCO if isinstance(dataset, CocoDataset) else BEYOND_CORNERS
-    question = getattr(dataset, 'beyond', question)
-    notes += oddities(categories, pictures, question)
     result = Survey(source, classes, categories, num_used=len(dataset), notes=notes)
     for picture in pictures:
-        result.count(picture, min_side)
+        result.count(picture, kind.min_side)
     result.gather(all_gather_object(_look_at_share(dataset)))
     return result
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mmfrcnn.data.conversion.convert import convert
-from mmfrcnn.data.conversion.read import Split, read_splits
-from mmfrcnn.data.conversion.write import WRITERS
+from mmfrcnn.data.conversion.read import read_splits
+from mmfrcnn.data.formats.registry import LAYOUTS
 
-FORMATS = tuple(WRITERS)
+FORMATS = tuple(LAYOUTS)
 
-__all__ = ['FORMATS', 'Split', 'convert', 'read_splits']
+__all__ = ['FORMATS', 'convert', 'read_splits']

@@ -11,11 +11,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmfrcnn.data.checks.intact import MISSING, RESIZED, describe_faults, find_fault
-from mmfrcnn.data.checks.oddities import first_of
-from mmfrcnn.data.conversion.read import Split, read_splits
-from mmfrcnn.data.conversion.write import WRITERS, check_stems
-from mmfrcnn.data.formats.annotations import NO_AREA, OUTSIDE, Picture, why_left_out
-from mmfrcnn.errors import UserError
+from mmfrcnn.data.conversion.read import read_splits
+from mmfrcnn.data.formats.pictures import (
+    NO_AREA,
+    OUTSIDE,
+    Picture,
+    Split,
+    why_left_out,
+)
+from mmfrcnn.data.formats.registry import LAYOUTS, Layout
+from mmfrcnn.data.formats.writing import stem
+from mmfrcnn.errors import UserError, first_of
 
 REMEDIES = {
     MISSING: "For COCO's, name their folder with --image-dir, or write none with "
@@ -65,15 +71,19 @@ def convert(
     found = read_splits(
         source, source_format, splits, Path(image_dir) if image_dir else None
     )
-    if target_format != 'coco':
-        check_stems(found, by_split=target_format == 'yolo')
-    _check_images(found, needed=images != 'none' or source_format != 'coco')
+    layout = LAYOUTS[target_format]
+    if layout.file_of_image:
+        _check_stems(found, layout.file_of_image)
+    needed = images != 'none' or LAYOUTS[source_format].needs_images
+    _check_images(found, needed)
     if not dry_run:
-        _write_all(found, target, target_format, images)
+        _write_all(found, target, layout, images)
     return '\n'.join(_report(split, target_format) for split in found)
 
 
-def _write_all(splits: Sequence[Split], target: Path, kind: str, images: str) -> None:
+def _write_all(
+    splits: Sequence[Split], target: Path, layout: Layout, images: str
+) -> None:
     unfinished = target.with_name(f'{target.name}.unfinished-{os.getpid()}')
     total = sum(len(split.pictures) for split in splits)
     progress = tqdm(total=total, desc=f'writing {target}', delay=2, unit='image')
@@ -97,7 +107,7 @@ def _write_all(splits: Sequence[Split], target: Path, kind: str, images: str) ->
     try:
         with progress:
             for split in splits:
-                WRITERS[kind](split, unfinished, place)
+                layout.write(split, unfinished, place)
         os.rename(unfinished, target)
     except OSError as error:
         raise UserError(f'cannot write {target}: {error}') from error
@@ -108,6 +118,21 @@ def _write_all(splits: Sequence[Split], target: Path, kind: str, images: str) ->
 def _file(picture: Picture) -> Path:
     assert picture.image is not None
     return picture.image
+
+
+def _check_stems(splits: Sequence[Split], file_of_image: str) -> None:
+    """Refuse images that would share one annotation file, by the names of both."""
+    seen: dict[str, str] = {}
+    for split in splits:
+        for picture in split.pictures:
+            file = file_of_image.format(split=split.name, stem=stem(picture))
+            mine = f'{picture.title} of {split.name}'
+            if file in seen:
+                raise UserError(
+                    f'{seen[file]} and {mine} would have one annotation file, '
+                    f'{stem(picture)}. Rename one, or choose other --splits'
+                )
+            seen[file] = mine
 
 
 def _check_images(splits: Sequence[Split], needed: bool) -> None:
@@ -138,8 +163,9 @@ def _check_images(splits: Sequence[Split], needed: bool) -> None:
 
 def _report(split: Split, kind: str) -> str:
     """Say in a few lines what a split holds, and what of it is not carried over."""
+    mark = LAYOUTS[kind].ignored
     objects = [found for picture in split.pictures for found in picture.objects]
-    kept = [found for found in objects if kind != 'yolo' or not found.ignored]
+    kept = [found for found in objects if mark or not found.ignored]
     counts = Counter(found.class_name for found in kept)
     empty = sum(not picture.objects for picture in split.pictures)
     lines = [
@@ -149,14 +175,13 @@ def _report(split: Split, kind: str) -> str:
         + (', ...' if len(split.classes) > 20 else '')
     ]
     ignored = [found.title for found in objects if found.ignored]
-    if ignored and kind == 'yolo':
-        lines.append(
-            f'  left out, marked crowd or difficult, for which YOLO has no mark: '
-            f'{len(ignored)}: {first_of(ignored)}'
-        )
-    elif ignored:
-        mark = 'iscrowd' if kind == 'coco' else 'difficult'
+    if ignored and mark:
         lines.append(f'  marked crowd or difficult, now {mark}: {len(ignored)}')
+    elif ignored:
+        lines.append(
+            f'  left out, marked crowd or difficult, for which {kind.upper()} has no '
+            f'mark: {len(ignored)}: {first_of(ignored)}'
+        )
     for reason in (NO_AREA, OUTSIDE):
         titles = [
             found.title

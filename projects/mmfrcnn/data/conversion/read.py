@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mmfrcnn.data.formats.annotations import Picture, read_coco
-from mmfrcnn.data.formats.voc_xml import read_voc_folder
-from mmfrcnn.data.formats.yolo import find_names, read_yolo
-from mmfrcnn.data.formats.yolo_sources import labelled_images, split_sources
+from mmfrcnn.data.formats.pictures import Split
+from mmfrcnn.data.formats.registry import LAYOUTS
 from mmfrcnn.data.images import SUFFIXES
 from mmfrcnn.errors import UserError, did_you_mean
-
-INSTANCES = 'instances_'
-
-
-@dataclass
-class Split:
-    """One split: its name, its classes in order, and its images.
-
-    The title of a picture is its image file's path in the data set, with its suffix.
-    """
-
-    name: str
-    classes: list[str]
-    pictures: list[Picture]
-    notes: list[str] = field(default_factory=list)  # what reading completed
-    groups: list[str] = field(default_factory=list)  # classes that only group others
 
 
 def read_splits(
@@ -53,8 +35,8 @@ def read_splits(
     """
     if not source.exists():
         raise UserError(f'{source}: no such file or folder')
-    list_splits, read = READERS[kind]
-    there = list_splits(source)
+    layout = LAYOUTS[kind]
+    there = layout.splits(source)
     wanted = list(dict.fromkeys(names or there))
     for name in wanted:
         if name not in there:
@@ -62,9 +44,9 @@ def read_splits(
             found = ', '.join(there) or 'none'
             raise UserError(f'{source}: no split {name!r}.{near} There are: {found}')
     if not wanted:
-        raise UserError(f'{source}: {LAYOUTS[kind]}')
-    splits = [read(source, name, image_dir) for name in wanted]
-    if kind == 'voc':  # a list shows only the classes that occur in it
+        raise UserError(f'{source}: {layout.absent}')
+    splits = [layout.read(source, name, image_dir) for name in wanted]
+    if not layout.lists_classes:
         classes = sorted({name for split in splits for name in split.classes})
         same = all(split.classes == splits[0].classes for split in splits)
         splits = splits if same else [replace(s, classes=classes) for s in splits]
@@ -80,59 +62,6 @@ def read_splits(
         _check_classes(split.classes, source)
         _check_pictures(split, source)
     return splits
-
-
-# -- Which splits there are
-
-
-def _coco_splits(source: Path) -> list[str]:
-    if source.is_file():
-        return [source.stem.removeprefix(INSTANCES)]
-    files = sorted((source / 'annotations').glob(f'{INSTANCES}*.json'))
-    return [file.stem.removeprefix(INSTANCES) for file in files]
-
-
-def _voc_splits(source: Path) -> list[str]:
-    """List ``ImageSets/Main``, without VOC's lists of one class (``cat_train``)."""
-    stems = sorted(file.stem for file in (source / 'ImageSets/Main').glob('*.txt'))
-    return [s for s in stems if '_' not in s or s.rpartition('_')[2] not in stems]
-
-
-def _yolo_splits(source: Path) -> list[str]:
-    return list(split_sources(source)[0])
-
-
-# -- Reading one
-
-
-def _read_coco(source: Path, name: str, image_dir: Path | None) -> Split:
-    file = (
-        source if source.is_file() else source / f'annotations/{INSTANCES}{name}.json'
-    )
-    folder = image_dir or (source.parent if source.is_file() else source / name)
-    notes: list[str] = []
-    classes, pictures, groups = read_coco(file, notes)
-    with_files = [replace(p, image=folder / p.title) for p in pictures]
-    return Split(name, classes, with_files, notes, groups)
-
-
-def _read_voc(source: Path, name: str, image_dir: Path | None) -> Split:
-    classes, pictures = read_voc_folder(source, source / f'ImageSets/Main/{name}.txt')
-    with_files = [
-        replace(p, title=p.title + p.image.suffix) for p in pictures if p.image
-    ]
-    return Split(name, classes, with_files)
-
-
-def _read_yolo(source: Path, name: str, image_dir: Path | None) -> Split:
-    there, absent = split_sources(source)
-    notes = [
-        f'data.yaml names {split}: {written}, which is not there: left out'
-        for split, written in absent.items()
-    ]
-    found = labelled_images(there[name], None, source, notes)
-    names_file = find_names(source, found[0].label.parent)
-    return Split(name, *read_yolo(found, names_file), notes)
 
 
 # -- Refusing
@@ -177,15 +106,3 @@ def _check_pictures(split: Split, source: Path) -> None:
                     f'{where}: {found.title}: {found.class_name!r} is not a class of '
                     f'this data set ({", ".join(split.classes[:9])})'
                 )
-
-
-LAYOUTS = {
-    'coco': 'no annotations/instances_*.json in it. Name the JSON file itself',
-    'voc': 'no ImageSets/Main/*.txt in it',
-    'yolo': 'no folder images in it, nor train/images or what data.yaml names',
-}
-READERS = {
-    'coco': (_coco_splits, _read_coco),
-    'voc': (_voc_splits, _read_voc),
-    'yolo': (_yolo_splits, _read_yolo),
-}

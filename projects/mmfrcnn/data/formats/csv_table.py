@@ -20,8 +20,7 @@ from pathlib import Path
 from mmdet.registry import DATASETS
 from tqdm import tqdm
 
-from mmfrcnn.data.formats.annotations import Object, Picture
-from mmfrcnn.data.formats.pictures import PictureDataset
+from mmfrcnn.data.formats.pictures import Object, Picture, PictureDataset
 from mmfrcnn.data.images import known_size
 from mmfrcnn.errors import UserError
 

@@ -1,10 +1,90 @@
-"""What data sets of one picture after another share, without silent losses."""
+"""What all formats are read into, and the data set over it, without silent losses.
+
+Boxes are xyxy in image pixels, floats.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
 from mmdet.datasets import BaseDetDataset
 
-from mmfrcnn.data.formats.annotations import Object, Picture, why_left_out
+NOT_A_NUMBER = 'not a number'
+NO_AREA = 'no area (zero or negative width or height)'
+OUTSIDE = 'outside the image'
+TINY = 'narrower than one pixel'
+UNKNOWN_CLASS = 'of a class that the config does not name'
+NO_SIDE = (
+    'and not the number of its pixels. Some tools write 0 or -1 for images that they '
+    'did not open: write the true sizes'
+)
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class Object:
+    """One annotated object: its class, its box and how a message calls it."""
+
+    class_name: str
+    box: Box
+    title: str
+    ignored: bool = False  # crowd or difficult: neither object nor background
+    left_out: str | None = None  # a reason of the file's own
+    extras: tuple[str, ...] = ()  # what else the file says of it
+
+
+@dataclass
+class Picture:
+    """One image of an annotation file, as the file describes it."""
+
+    title: str
+    width: int
+    height: int
+    objects: list[Object] = field(default_factory=list)
+    image: Path | None = None  # its file, where the reader knows the folder
+
+
+@dataclass
+class Split:
+    """One split: its name, its classes in order, and its images.
+
+    The title of a picture is its image file's path in the data set, with its suffix.
+    """
+
+    name: str
+    classes: list[str]
+    pictures: list[Picture]
+    notes: list[str] = field(default_factory=list)  # what reading completed
+    groups: list[str] = field(default_factory=list)  # classes that only group others
+
+
+def why_left_out(
+    found: Object, picture: Picture, classes: Sequence[str], min_side: float = 0.0
+) -> str | None:
+    """Return why a box cannot be trained on or evaluated, or None if it can.
+
+    Args:
+        found (Object): The object.
+        picture (Picture): The image it is in.
+        classes (Sequence[str]): The classes of the config.
+        min_side (float): Boxes narrower or lower than this many pixels are left out.
+    """
+    x1, y1, x2, y2 = found.box
+    if not all(math.isfinite(side) for side in found.box):
+        return NOT_A_NUMBER
+    if x2 <= x1 or y2 <= y1:
+        return NO_AREA
+    if x2 <= 0 or y2 <= 0 or x1 >= picture.width or y1 >= picture.height:
+        return OUTSIDE
+    if min(x2 - x1, y2 - y1) < min_side:
+        return TINY
+    if found.class_name not in classes:
+        return UNKNOWN_CLASS
+    return found.left_out
 
 
 class PictureDataset(BaseDetDataset):

@@ -7,9 +7,8 @@ import yaml
 from PIL import Image
 
 from mmfrcnn.data.checks.preflight import check_dataset
-from mmfrcnn.data.conversion import convert
-from mmfrcnn.data.conversion.read import read_splits
-from mmfrcnn.data.formats.yolo import YoloDataset
+from mmfrcnn.data.conversion import convert, read_splits
+from mmfrcnn.data.formats.yolo.dataset import YoloDataset
 from mmfrcnn.errors import UserError
 
 

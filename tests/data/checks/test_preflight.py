@@ -20,7 +20,7 @@ from mmfrcnn.data.checks.preflight import (
     check_dataset,
     explain_data_error,
 )
-from mmfrcnn.data.formats.voc_xml import VocXmlDataset
+from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from mmfrcnn.data.checks.preflight import check_dataset
 from mmfrcnn.data.class_names import resolve_classes
-from mmfrcnn.data.formats.annotations import read_coco, read_coco_names
-from mmfrcnn.data.formats.coco_file import load_coco, make_regular
+from mmfrcnn.data.formats.coco.read import read_coco, read_coco_names
+from mmfrcnn.data.formats.coco.regular import load_coco, make_regular
 from mmfrcnn.errors import UserError
 
 

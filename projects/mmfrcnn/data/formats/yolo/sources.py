@@ -22,10 +22,9 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from mmfrcnn.data.checks.oddities import first_of
-from mmfrcnn.data.formats.annotations import read_names
+from mmfrcnn.data.formats.names import read_names
 from mmfrcnn.data.images import SUFFIXES, find_images
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, first_of
 
 NAMES_FILES = ('data.yaml', 'data.yml', 'classes.txt')
 SPLITS = ('train', 'val', 'test')
@@ -152,6 +151,11 @@ def split_sources(root: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
         ]
         found = {folder.parent.name: [folder] for folder in folders}
     return found, {split: text for split, text in absent.items() if split not in found}
+
+
+def yolo_splits(root: Path) -> list[str]:
+    """List the splits of a folder."""
+    return list(split_sources(root)[0])
 
 
 # -- The images of folders and lists

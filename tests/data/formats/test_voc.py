@@ -9,7 +9,7 @@ from mmdet.datasets import XMLDataset
 from mmengine.config import Config
 
 from mmfrcnn.data.checks.preflight import explain_data_error
-from mmfrcnn.data.formats.voc_xml import VocXmlDataset
+from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
 
 BLOOD_CELLS = {'classes': ('RBC', 'WBC', 'Platelets')}

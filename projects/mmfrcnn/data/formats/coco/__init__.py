@@ -1,0 +1,1 @@
+"""COCO: made regular, read for the checks and conversion, and written."""
