@@ -20,7 +20,8 @@ from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.memory import keep_freed_memory
-from mmfrcnn.data.checks.preflight import PreflightHook, explain_data_error
+from mmfrcnn.data.checks.preflight import PreflightHook
+from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
 

@@ -15,11 +15,8 @@ from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from PIL import Image
 
-from mmfrcnn.data.checks.preflight import (
-    _plain_datasets,
-    check_dataset,
-    explain_data_error,
-)
+from mmfrcnn.data.checks.preflight import _plain_datasets, check_dataset
+from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
 

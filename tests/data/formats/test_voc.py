@@ -8,7 +8,7 @@ import pytest
 from mmdet.datasets import XMLDataset
 from mmengine.config import Config
 
-from mmfrcnn.data.checks.preflight import explain_data_error
+from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
 

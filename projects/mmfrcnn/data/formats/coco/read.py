@@ -66,16 +66,6 @@ def read_coco(
     return list(names.values()), list(pictures.values()), groups
 
 
-def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
-    """Return the width or height of an image, which mmdet measures its boxes by."""
-    side = _value(entry, key, path, what)
-    if isinstance(side, int | float) and math.isfinite(side) and side >= 1:
-        return int(side)
-    raise UserError(
-        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, {NO_SIDE}'
-    )
-
-
 def read_coco_names(path: str | Path) -> tuple[list[str], list[str]]:
     """Read the names of a COCO file's categories, and of a large file not the rest.
 
@@ -106,33 +96,6 @@ def read_coco_names(path: str | Path) -> tuple[list[str], list[str]]:
     return [name for name in names if name not in groups], groups
 
 
-# -- Splits of a folder
-
-
-def coco_splits(source: Path) -> list[str]:
-    """List the instances files of a folder, or the one that is given."""
-    if source.is_file():
-        return [source.stem.removeprefix(INSTANCES)]
-    files = sorted((source / 'annotations').glob(f'{INSTANCES}*.json'))
-    return [file.stem.removeprefix(INSTANCES) for file in files]
-
-
-def read_coco_split(source: Path, name: str, image_dir: Path | None) -> Split:
-    """Read one split of a folder, or the one file that is given.
-
-    Raises:
-        UserError: If the file is missing or broken.
-    """
-    file = (
-        source if source.is_file() else source / f'annotations/{INSTANCES}{name}.json'
-    )
-    folder = image_dir or (source.parent if source.is_file() else source / name)
-    notes: list[str] = []
-    classes, pictures, groups = read_coco(file, notes)
-    with_files = [replace(p, image=folder / p.title) for p in pictures]
-    return Split(name, classes, with_files, notes, groups)
-
-
 # -- Images, objects and their keys
 
 
@@ -142,6 +105,16 @@ def _file_name(entry: Mapping, path: str | Path, what: str) -> str:
     if entry.get('file_name') is None and isinstance(url, str):
         return '/'.join(url.split('/')[-2:])
     return str(_value(entry, 'file_name', path, what))
+
+
+def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
+    """Return the width or height of an image, which mmdet measures its boxes by."""
+    side = _value(entry, key, path, what)
+    if isinstance(side, int | float) and math.isfinite(side) and side >= 1:
+        return int(side)
+    raise UserError(
+        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, {NO_SIDE}'
+    )
 
 
 def _read_objects(
@@ -211,3 +184,30 @@ def _id(entry: Mapping, key: str, path: str | Path, what: str) -> int | float | 
     if isinstance(value, int | float | str):
         return value
     raise UserError(f'{path}: {what}: {key} is {value!r}, neither number nor text')
+
+
+# -- Splits of a folder
+
+
+def coco_splits(source: Path) -> list[str]:
+    """List the instances files of a folder, or the one that is given."""
+    if source.is_file():
+        return [source.stem.removeprefix(INSTANCES)]
+    files = sorted((source / 'annotations').glob(f'{INSTANCES}*.json'))
+    return [file.stem.removeprefix(INSTANCES) for file in files]
+
+
+def read_coco_split(source: Path, name: str, image_dir: Path | None) -> Split:
+    """Read one split of a folder, or the one file that is given.
+
+    Raises:
+        UserError: If the file is missing or broken.
+    """
+    file = (
+        source if source.is_file() else source / f'annotations/{INSTANCES}{name}.json'
+    )
+    folder = image_dir or (source.parent if source.is_file() else source / name)
+    notes: list[str] = []
+    classes, pictures, groups = read_coco(file, notes)
+    with_files = [replace(p, image=folder / p.title) for p in pictures]
+    return Split(name, classes, with_files, notes, groups)
