@@ -375,33 +375,6 @@ def test_annotated_sizes_are_compared_with_the_images(tmp_path):
     assert not (tmp_path / 'yolo').exists()
 
 
-def test_roboflows_yolo_layout_is_read_by_its_yaml(tmp_path):
-    root = tmp_path / 'export'
-    for split in ('train', 'valid'):
-        for folder in ('images', 'labels'):
-            (root / split / folder).mkdir(parents=True)
-        Image.new('L', (40, 20)).save(root / split / f'images/{split}.png')
-        (root / split / f'labels/{split}.txt').write_text('1 .5 .5 .5 .5\n')
-    text = 'train: ../train/images\nval: ../valid/images\ntest: ../test/images\n'
-    (root / 'data.yaml').write_text(text + 'nc: 2\nnames: [cat, dog]\n')
-    # A folder of this name beside the export is another data set.
-    (tmp_path / 'train/images').mkdir(parents=True)
-    splits = read_splits(root, 'yolo', None)
-    assert [(split.name, split.classes) for split in splits] == [
-        ('train', ['cat', 'dog']),
-        ('val', ['cat', 'dog']),
-    ]
-    for split, title in zip(splits, ('train.png', 'valid.png'), strict=True):
-        (picture,) = split.pictures
-        assert (picture.title, picture.objects[0].box) == (title, (10, 5, 30, 15))
-    text = text.replace('../', '') + 'path: /other/machine/pets\nnames: [cat, dog]\n'
-    (root / 'data.yaml').write_text(text)
-    assert len(read_splits(root, 'yolo', None)) == 2
-    (root / 'data.yaml').write_text('names: [cat, dog]\n')
-    names = [split.name for split in read_splits(root, 'yolo', None)]
-    assert names == ['train', 'valid']
-
-
 def test_what_only_groups_in_every_split_is_no_class(tmp_path):
     for split in ('train', 'val'):
         coco = random_coco(tmp_path / 'coco', 2)

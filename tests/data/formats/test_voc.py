@@ -9,6 +9,7 @@ from mmdet.datasets import XMLDataset
 from mmengine.config import Config
 
 from mmfrcnn.data.checks.unreadable import explain_data_error
+from mmfrcnn.data.conversion import read_splits
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
 
@@ -175,3 +176,22 @@ def test_what_only_mmdets_reader_does_not_read_is_named(
     assert message in str(caught.value)
     run.train_dataloader.dataset.type = 'VocXmlDataset'
     explain_data_error(run)
+
+
+def test_splits_have_the_classes_of_all_of_them(make_voc, tmp_path):
+    """A list of XML files shows only the classes that occur in it."""
+    make_voc([('Cat', 1, 1, 9, 9)])
+    for file in ('Annotations/a.xml', 'JPEGImages/a.jpg'):
+        (tmp_path / file).rename(tmp_path / file.replace('/a.', '/b.'))
+    make_voc([('Dog', 1, 1, 9, 9)])
+    main = tmp_path / 'ImageSets/Main'
+    main.mkdir(parents=True)
+    (main / 'train.txt').write_text('a\n')
+    (main / 'val.txt').write_text('b\n')
+    splits = read_splits(tmp_path, 'voc', None)
+    assert [(split.name, split.classes) for split in splits] == [
+        ('train', ['Cat', 'Dog']),
+        ('val', ['Cat', 'Dog']),
+    ]
+    names = [split.pictures[0].objects[0].class_name for split in splits]
+    assert names == ['Dog', 'Cat']

@@ -1,1 +1,1 @@
-"""Annotation formats, a file each: how they are read, and the data set over them."""
+"""Annotation formats, each in one place: its reader, its data set and its writer."""
