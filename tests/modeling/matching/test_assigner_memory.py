@@ -53,7 +53,8 @@ own &= found != -1
 # The rest are the best priors of some ground truth: check each from both sides.
 from mmfrcnn.ops.iou import pairwise_iou
 wrong = 0
-for prior, target in zip(some[own].tolist(), result.matched_idxs[0, some[own]].tolist()):
+targets = result.matched_idxs[0, some[own]].tolist()
+for prior, target in zip(some[own].tolist(), targets):
     whole = pairwise_iou(truth[target][None], priors)[0]
     wrong += int(whole[prior] != whole.max() or whole.max() < 0.3)
 same = torch.equal(result.max_iou[0, some], brute.max_overlaps)
