@@ -1,95 +1,21 @@
-"""The anchors of a feature pyramid, made once per shape, and which of them count.
+"""The anchors of a feature pyramid, made once per shape.
 
-Shapes: N images, A anchors a cell, S = sum over levels of A * H_l * W_l. The order is
-mmdet's: level by level, then row, column, anchor.
+Shapes: A anchors a cell, S = sum over levels of A * H_l * W_l. The order is mmdet's:
+level by level, then row, column, anchor.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
-from torch import Tensor
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.structures.padded_instances import image_sizes
+from mmfrcnn.structures.anchor_grid import AnchorGrid
 
 # Multi-scale training meets many shapes; an FPN grid of 800x1333 takes 5 MB.
 GRIDS_KEPT = 32
-
-
-@dataclass
-class AnchorGrid:
-    """All anchors of one set of feature map sizes.
-
-    Attributes:
-        boxes (Tensor): xyxy in input pixels, float32, shape (S, 4).
-        cells (Tensor): Upper left corner (x, y) of each anchor's cell in input pixels,
-            float32, shape (S, 2).
-        ids (Tensor): A number for each (level, row, column, anchor) that is the same
-            in grids of any size, int64 below 2**30, shape (S,).
-        sizes (list[int]): Number of anchors in each level.
-        reach (tuple[int, int]): Largest (y, x) of any cell's corner in input pixels.
-    """
-
-    boxes: Tensor
-    cells: Tensor
-    ids: Tensor
-    sizes: list[int]
-    reach: tuple[int, int]
-    _fits: dict[tuple, bool] = field(default_factory=dict, repr=False)
-
-    def valid(
-        self, padded: Tensor | None, inside: Tensor | None, border: float
-    ) -> Tensor | None:
-        """Say which anchors of each image may be trained on.
-
-        Args:
-            padded (Tensor | None): (height, width) of each padded image, shape (N, 2):
-                cells wholly beyond it do not count. None: all cells count.
-            inside (Tensor | None): (height, width) of each image, shape (N, 2).
-            border (float): Anchors reaching further than this many pixels across the
-                image's border do not count (Ren et al. 2015, section 3.3); negative:
-                all count.
-
-        Returns:
-            Tensor | None: bool, shape (N, S); None where every anchor counts.
-        """
-        mask = None
-        if padded is not None:
-            mask = (self.cells < padded.flip(-1)[:, None]).all(-1)
-        if border >= 0 and inside is not None:
-            limit = inside.flip(-1)[:, None] + border  # (N, 1, 2)
-            within = (self.boxes[:, :2] >= -border).all(-1)
-            within = within & (self.boxes[:, 2:] < limit).all(-1)
-            mask = within if mask is None else mask & within
-        return mask
-
-    def any_inside(self, size: tuple[int, int], border: float) -> bool:
-        """Say, on the host, whether an image has an anchor that may be trained on.
-
-        Args:
-            size (tuple[int, int]): (height, width) of the image.
-            border (float): As in :meth:`valid`, not negative.
-
-        Returns:
-            bool: False where every anchor crosses the border.
-        """
-        key = *size, border
-        if key not in self._fits:  # the anchors are looked at once a size
-            boxes = self._on_host  # (S, 4)
-            end = torch.tensor(size[::-1]) + border
-            inside = (boxes[:, :2] >= -border) & (boxes[:, 2:] < end)
-            self._fits[key] = bool(inside.all(1).any())
-        return self._fits[key]
-
-    @functools.cached_property
-    def _on_host(self) -> Tensor:
-        return self.boxes.cpu()  # waits for a device once a grid, not once a step
 
 
 class AnchorGridCache:
@@ -172,44 +98,3 @@ def anchors_a_cell(generator: AnchorGenerator) -> int:
             f'anchor_generator must give every level as many anchors, not {anchors}.'
         )
     return anchors.pop()
-
-
-def trainable_anchors(
-    grid: AnchorGrid, metas: Sequence[dict], border: float, device: torch.device
-) -> Tensor | None:
-    """Say which anchors of each image may be trained on.
-
-    Args:
-        grid (AnchorGrid): The anchors.
-        metas (Sequence[dict]): With ``img_shape`` and ``pad_shape``.
-        border (float): As in :meth:`AnchorGrid.valid`.
-        device (torch.device): Where the result lives.
-
-    Returns:
-        Tensor | None: bool, shape (N, S); None where every anchor counts.
-
-    Raises:
-        UserError: If an image has none, as mmdet does.
-    """
-    padded = None
-    y, x = grid.reach
-    if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in metas)):
-        padded = image_sizes(metas, device, 'pad_shape')
-    inside = None
-    if border >= 0:
-        inside = image_sizes(metas, device)
-        for meta in metas:
-            if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
-                raise _no_anchor(meta, border)
-    return grid.valid(padded, inside, border)
-
-
-def _no_anchor(meta: dict, border: float) -> UserError:
-    """Say what is wrong with an image that the RPN could never be trained on."""
-    image = meta.get('img_path') or f'An image of {meta.get("ori_shape", "unknown")} px'
-    return UserError(
-        f'{image}: resized to {tuple(meta["img_shape"][:2])} px (height, width), no '
-        f'anchor lies inside it (train_cfg.rpn.allowed_border={border}). Leave it out, '
-        'train on larger images, give anchor_generator smaller scales, or set '
-        'allowed_border=-1, which lets anchors cross the border.'
-    )

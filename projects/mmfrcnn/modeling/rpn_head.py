@@ -15,19 +15,16 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.modeling.anchors import (
-    AnchorGrid,
-    AnchorGridCache,
-    anchors_a_cell,
-    trainable_anchors,
-)
+from mmfrcnn.modeling.anchors import AnchorGridCache, anchors_a_cell
 from mmfrcnn.modeling.box_coder import DeltaBoxCoder
 from mmfrcnn.modeling.losses import box_loss, sample_weights
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.proposals import ProposalRules, select_proposals
 from mmfrcnn.modeling.rpn_layers import RPNLayers
 from mmfrcnn.modeling.sampler import image_keys
+from mmfrcnn.modeling.trainable_anchors import trainable_anchors
 from mmfrcnn.ops.rows import flatten_levels, gather_rows
+from mmfrcnn.structures.anchor_grid import AnchorGrid
 from mmfrcnn.structures.padded_instances import image_sizes, pad_instances
 from mmfrcnn.structures.proposals import Proposals
 from mmfrcnn.structures.sample import Sample

@@ -1,0 +1,82 @@
+"""All anchors of one set of feature map sizes, and which of them count.
+
+Shapes: N images, S anchors of all levels: level by level, then row, column, anchor.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class AnchorGrid:
+    """All anchors of one set of feature map sizes.
+
+    Attributes:
+        boxes (Tensor): xyxy in input pixels, float32, shape (S, 4).
+        cells (Tensor): Upper left corner (x, y) of each anchor's cell in input pixels,
+            float32, shape (S, 2).
+        ids (Tensor): A number for each (level, row, column, anchor) that is the same
+            in grids of any size, int64 below 2**30, shape (S,).
+        sizes (list[int]): Number of anchors in each level.
+        reach (tuple[int, int]): Largest (y, x) of any cell's corner in input pixels.
+    """
+
+    boxes: Tensor
+    cells: Tensor
+    ids: Tensor
+    sizes: list[int]
+    reach: tuple[int, int]
+    _fits: dict[tuple, bool] = field(default_factory=dict, repr=False)
+
+    def valid(
+        self, padded: Tensor | None, inside: Tensor | None, border: float
+    ) -> Tensor | None:
+        """Say which anchors of each image may be trained on.
+
+        Args:
+            padded (Tensor | None): (height, width) of each padded image, shape (N, 2):
+                cells wholly beyond it do not count. None: all cells count.
+            inside (Tensor | None): (height, width) of each image, shape (N, 2).
+            border (float): Anchors reaching further than this many pixels across the
+                image's border do not count (Ren et al. 2015, section 3.3); negative:
+                all count.
+
+        Returns:
+            Tensor | None: bool, shape (N, S); None where every anchor counts.
+        """
+        mask = None
+        if padded is not None:
+            mask = (self.cells < padded.flip(-1)[:, None]).all(-1)
+        if border >= 0 and inside is not None:
+            limit = inside.flip(-1)[:, None] + border  # (N, 1, 2)
+            within = (self.boxes[:, :2] >= -border).all(-1)
+            within = within & (self.boxes[:, 2:] < limit).all(-1)
+            mask = within if mask is None else mask & within
+        return mask
+
+    def any_inside(self, size: tuple[int, int], border: float) -> bool:
+        """Say, on the host, whether an image has an anchor that may be trained on.
+
+        Args:
+            size (tuple[int, int]): (height, width) of the image.
+            border (float): As in :meth:`valid`, not negative.
+
+        Returns:
+            bool: False where every anchor crosses the border.
+        """
+        key = *size, border
+        if key not in self._fits:  # the anchors are looked at once a size
+            boxes = self._on_host  # (S, 4)
+            end = torch.tensor(size[::-1]) + border
+            inside = (boxes[:, :2] >= -border) & (boxes[:, 2:] < end)
+            self._fits[key] = bool(inside.all(1).any())
+        return self._fits[key]
+
+    @functools.cached_property
+    def _on_host(self) -> Tensor:
+        return self.boxes.cpu()  # waits for a device once a grid, not once a step
