@@ -11,7 +11,6 @@ import ast
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import mmengine.config.config
 from mmengine.config import Config
@@ -30,9 +29,14 @@ def read_with_variables(path: str, variables: Mapping[str, Any]) -> Config:
     Raises:
         UserError: If a variable is made in a way that cannot be replaced.
     """
-    replace = partial(_ReplaceAssignments, variables=variables)
-    with mock.patch.object(mmengine.config.config, 'RemoveAssignFromAST', replace):
+    # mmengine passes every file that it reads through this class, and offers no other
+    # place to change one.
+    module = mmengine.config.config
+    module.RemoveAssignFromAST = partial(_ReplaceAssignments, variables=variables)
+    try:
         return Config.fromfile(path)
+    finally:
+        module.RemoveAssignFromAST = RemoveAssignFromAST
 
 
 class _ReplaceAssignments(RemoveAssignFromAST):
