@@ -1,4 +1,5 @@
 # BCCD: blood cells under a microscope, 640x480, Pascal VOC XML, three classes.
+_base_ = './detection.py'
 dataset_type = 'VocXmlDataset'
 data_root = 'data/bccd'
 metainfo = dict(
@@ -18,51 +19,37 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    *_base_.test_pipeline[:1],
     dict(type='Resize', scale=image_scale, keep_ratio=True),
-    # After resizing, so that ground truth stays in the original image's pixels.
-    dict(type='LoadAnnotations', with_bbox=True),
+    *_base_.test_pipeline[2:-1],
+    # The ground truth goes with the image, and CocoMetric evaluates against that.
     dict(
         type='PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'instances',  # the ground truth that CocoMetric evaluates against
-        ),
+        meta_keys=(*_base_.test_pipeline[-1].meta_keys, 'instances'),
     ),
 ]
 
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Main/trainval.txt',
         data_prefix=dict(sub_data_root=''),
         metainfo=metainfo,
-        filter_cfg=dict(filter_empty_gt=False),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
     batch_size=4,
     num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Main/test.txt',
         data_prefix=dict(sub_data_root=''),
         metainfo=metainfo,
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )

@@ -4,6 +4,7 @@ dataset_type = 'CocoDataset'
 data_root = 'data/coco/'
 
 train_dataloader = dict(
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
     num_workers=4,
     dataset=dict(
         type=dataset_type,

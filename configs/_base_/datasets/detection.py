@@ -24,7 +24,6 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         filter_cfg=dict(filter_empty_gt=False),
         pipeline=train_pipeline,

@@ -17,6 +17,7 @@ train_pipeline = [
 ]
 
 train_dataloader = dict(
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         _delete_=True,
         type='ClassBalancedDataset',

@@ -14,6 +14,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

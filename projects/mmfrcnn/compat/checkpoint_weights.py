@@ -44,6 +44,29 @@ def unloadable(value: Any, own: Tensor) -> str:
     return ''
 
 
+def check_loadable(
+    own: Mapping[str, Tensor], given: Mapping[str, Any], source: str
+) -> None:
+    """Check that what has the name of a model's weight can be copied into it.
+
+    Args:
+        own (Mapping[str, Tensor]): The model's weights.
+        given (Mapping[str, Any]): Those to be loaded.
+        source (str): Where they are from, for the message.
+
+    Raises:
+        UserError: If one cannot.
+    """
+    common = own.keys() & given.keys()
+    faults = {name: unloadable(given[name], own[name]) for name in common}
+    wrong = [f'{name} is {fault}' for name, fault in faults.items() if fault]
+    if wrong:
+        raise UserError(
+            f'{source}: {len(wrong)} weights cannot be loaded ({first_few(wrong)}). '
+            "Save them as the model's state_dict()"
+        )
+
+
 def first_few(texts: Sequence[str]) -> str:
     """Join the first three of some texts, in alphabetical order."""
     return '; '.join(sorted(texts)[:3]) + ('; ...' if len(texts) > 3 else '')
@@ -57,16 +80,7 @@ def _or_raise(load: Callable[..., None]) -> Callable[..., None]:
         module: nn.Module, state_dict: Mapping[str, Any], *options: Any, **named: Any
     ) -> None:
         own = _weights(module)
-        faults = {
-            name: unloadable(state_dict[name], own[name])
-            for name in own.keys() & state_dict.keys()
-        }
-        wrong = [f'{name} is {fault}' for name, fault in faults.items() if fault]
-        if wrong:
-            raise UserError(
-                f'{_source()}: {len(wrong)} weights cannot be loaded '
-                f"({first_few(wrong)}). Save them as the model's state_dict()"
-            )
+        check_loadable(own, state_dict, _source())
         # A weight's version counts how often it was written to. Names would not tell:
         # some of mmdet's models load weights of other names.
         before = {name: value._version for name, value in own.items()}

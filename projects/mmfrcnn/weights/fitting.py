@@ -14,7 +14,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmfrcnn.compat.checkpoint_weights import first_few, unloadable
+from mmfrcnn.compat.checkpoint_weights import (
+    check_loadable,
+    first_few,
+    unloadable,
+)
 from mmfrcnn.errors import UserError
 
 ELEMENTWISE = (
@@ -86,13 +90,7 @@ def check_first_weights(
             f'{path} holds no weight of the model in this config: it has '
             f'{first_few(list(given)) or "none"}, the model {first_few(list(own))}'
         )
-    faults = {name: unloadable(given[name], own[name]) for name in common}
-    wrong = [f'{name} is {fault}' for name, fault in faults.items() if fault]
-    if wrong:
-        raise UserError(
-            f'{path}: {len(wrong)} weights cannot be loaded ({first_few(wrong)}). '
-            "Save them as the model's state_dict()"
-        )
+    check_loadable(own, given, path)
     _say_not_finite({name: given[name] for name in common}, path)
 
 
