@@ -2,6 +2,8 @@
 
 An op with several is a folder: ``reference`` in plain operators that never ask the
 device for a value, for any device; ``cpu`` where a processor has a shorter way.
+
+An operator that is registered with torch (``nms``) is chosen by torch's dispatcher.
 """
 
 from __future__ import annotations
