@@ -4,7 +4,7 @@
 # Published elsewhere: box AP 37.9 (1x), 40.2 (3x) (detectron2). Not measured here.
 _base_ = [
     '../_base_/models/faster-rcnn_r50-caffe_fpn.py',
-    '../_base_/datasets/coco_detection.py',
+    '../_base_/datasets/coco_detectron2.py',
     '../_base_/schedules/schedule_1x.py',
     '../_base_/default_runtime.py',
 ]
@@ -12,25 +12,3 @@ _base_ = [
 model = dict(
     test_cfg=dict(rcnn=dict(min_bbox_size=1e-6)),  # no empty boxes
 )
-
-# detectron2 resizes with Pillow, which smooths where it makes smaller.
-resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True, backend='pillow')
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    resize,
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    resize,
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = val_dataloader

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from mmfrcnn_benchmark import loader, scale
@@ -14,20 +12,14 @@ from mmfrcnn_benchmark.tables import render
 
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli.config import load_config
+from tests.end_to_end.tiny import make_config
+from tests.tools import REPO, run_tool
 
-from ..end_to_end.tiny import make_config
-
-ROOT = Path(__file__).resolve().parents[2]
 TINY = ['--size', '64', '96', '--rounds', '2', '--warmup', '0', '--threads', '1']
 
 
 def benchmark(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools/benchmark.py'), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    return run_tool('benchmark.py', *arguments, cwd=REPO, timeout=300)
 
 
 def test_tables_and_json(tmp_path):
@@ -59,8 +51,8 @@ def test_loader(tmp_path, monkeypatch):
 
 def test_scale_draws(tmp_path, monkeypatch):
     monkeypatch.setitem(scale.AXES, 'gts', ('--objects', (1, 1000)))
-    monkeypatch.setattr(sys, 'argv', [str(ROOT / 'tools/benchmark.py')])
-    result = scale.measure_scale('gts', TINY, lambda message: None)
+    monkeypatch.setattr(sys, 'argv', [str(REPO / 'tools/benchmark.py')])
+    result = scale.measure_scale('gts', [*TINY, '--rounds', '1'], lambda message: None)
     assert [point['value'] for point in result['points']] == [1, 1000]
     # Each point is a process of its own, and imports torch: 0.1 GiB at the least.
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

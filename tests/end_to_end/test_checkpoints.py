@@ -19,8 +19,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from mmfrcnn.deploy.detector import Detector
+from tests.tools import REPO
 
-from .tiny import REPO, make_config, run_here
+from .tiny import make_config, run_here
 
 RECIPE = ('optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks')
 

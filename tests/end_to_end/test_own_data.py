@@ -7,7 +7,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .tiny import REPO, make_config, run_tool
+from tests.tools import REPO, run_tool
+
+from .tiny import make_config
 
 META_KEYS = (
     "('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')"

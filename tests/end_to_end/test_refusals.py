@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from .tiny import assert_user_error, make_config, run_tool
+from tests.tools import run_tool
+
+from .tiny import assert_user_error, make_config
 
 
 class Payload:

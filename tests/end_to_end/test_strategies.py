@@ -12,8 +12,9 @@ from pycocotools.cocoeval import COCOeval
 
 import mmfrcnn  # noqa: F401  (before mmdet)
 from mmfrcnn.data.proposals import StoredProposals
+from tests.tools import run_tool
 
-from .tiny import make_config, run_tool
+from .tiny import make_config
 
 RPN = """
 _base_ = './tiny.py'

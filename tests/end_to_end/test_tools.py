@@ -19,8 +19,9 @@ import torch
 from pycocotools.coco import COCO
 
 import mmfrcnn  # noqa: F401  (it allows what checkpoints hold)
+from tests.tools import REPO, environment, run_tool
 
-from .tiny import REPO, assert_user_error, environment, make_config, run_tool
+from .tiny import assert_user_error, make_config
 
 EPOCHS = 3
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +13,7 @@ import numpy as np
 import pytest
 
 from mmfrcnn.cli import run_command
-
-REPO = Path(__file__).resolve().parents[2]
+from tests.tools import REPO
 
 CONFIG = """
 _base_ = ['{repo}/configs/_base_/models/faster-rcnn_r50_fpn.py',
@@ -102,36 +100,6 @@ def make_config(folder: Path) -> Path:
     config = folder / 'tiny.py'
     config.write_text(CONFIG.format(repo=REPO.as_posix(), data=folder / 'data'))
     return config
-
-
-def environment() -> dict[str, str]:
-    """Return an environment in which the tools find this checkout's package."""
-    path = os.pathsep.join(
-        [str(REPO / 'projects'), *filter(None, [os.environ.get('PYTHONPATH')])]
-    )
-    return {
-        **os.environ,
-        'PYTHONPATH': path,
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-        'PYTHON': sys.executable,
-    }
-
-
-def run_tool(
-    name: str, *args: object, cwd: Path | None = None, timeout: float = 120
-) -> subprocess.CompletedProcess[str]:
-    """Run ``tools/NAME`` and return its exit code and what it printed."""
-    tool = REPO / 'tools' / name
-    start = ['bash'] if name.endswith('.sh') else [sys.executable]
-    return subprocess.run(
-        [*start, str(tool), *map(str, args)],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
 
 
 def run_here(name: str, *args: object) -> int:

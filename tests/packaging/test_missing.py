@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.tiny import environment
+from tests.tools import environment
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 ARGUMENTS = {

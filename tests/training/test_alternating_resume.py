@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
-from tests.end_to_end.tiny import REPO, environment, run_tool
+from tests.tools import REPO, environment, run_tool
 
 from .conftest import IterationRecorder
 

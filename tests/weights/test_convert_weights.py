@@ -19,7 +19,7 @@ from mmfrcnn.weights.detectron2 import architecture
 from mmfrcnn.weights.files import write_weights
 from mmfrcnn.weights.mapping import Weights
 from mmfrcnn.weights.torchvision import architecture as torchvision_architecture
-from tests.end_to_end.tiny import run_tool
+from tests.tools import run_tool
 
 from . import ours, published
 
