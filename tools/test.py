@@ -60,6 +60,12 @@ def parse_args() -> argparse.Namespace:
         help='compile the network (torch.compile): some minutes at the start; worth it '
         'for thousands of images of like size',
     )
+    parser.add_argument(
+        '--precision',
+        choices=['fp32', 'bf16', 'fp16'],
+        help='multiply in half precision, or in full float32 (a GPU rounds to TF32 by '
+        'default)',
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(
         '--launcher',

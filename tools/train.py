@@ -26,7 +26,12 @@ def parse_args() -> argparse.Namespace:
         'or work_dirs/CONFIG_NAME',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision (needs a GPU)'
+        '--amp',
+        nargs='?',
+        const='auto',
+        choices=['auto', 'bf16', 'fp16'],
+        help='train in mixed precision: bfloat16, or float16 with a scaled loss (on a '
+        'GPU only); without a value, bfloat16 where the device has it',
     )
     parser.add_argument(
         '--profile',

@@ -174,6 +174,29 @@ def test_test_time_augmentation_merges_the_flipped_image(
     assert plain < len(detections) <= 2 * plain
 
 
+def test_half_precision_trains_and_finds_nearly_the_same(
+    trained: Path, tested: dict[int, list[dict]]
+) -> None:
+    args = ['--work-dir', trained / 'bf16', '--amp', 'bf16', *epochs(EPOCHS)]
+    result = run_tool('train.py', trained / 'tiny.py', *args)
+    assert result.returncode == 0, result.stderr
+    exact, rounded = (logged_losses(trained / name) for name in ('run', 'bf16'))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.05)
+
+    out = trained / 'half.json'
+    args = [trained / 'tiny.py', trained / f'run/epoch_{EPOCHS}.pth', '--out', out]
+    args += ['--precision', 'bf16', '--work-dir', trained / 'half']
+    result = run_tool('test.py', *args)
+    assert result.returncode == 0, result.stderr
+    best: dict[int, float] = {}
+    for found in json.loads(out.read_text()):
+        best[found['image_id']] = max(best.get(found['image_id'], 0), found['score'])
+    scores = {i: max(d['score'] for d in found) for i, found in tested.items()}
+    assert best != scores
+    assert best == pytest.approx(scores, rel=0.1)
+
+
 def test_predict_agrees_with_test_and_continues(
     trained: Path, tested: dict[int, list[dict]]
 ) -> None:

@@ -23,6 +23,7 @@ from mmfrcnn.cli.config import load_config
 from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
+from mmfrcnn.cli.precision import choose_precision
 from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
     device = choose_device(args.device)
-    detector = Detector(config, args.checkpoint, device, args.compile)
+    precision = choose_precision(args.precision, device)
+    detector = Detector(config, args.checkpoint, device, args.compile, precision)
 
     out_dir.mkdir(parents=True, exist_ok=True)
     journal = Journal(out_dir / JOURNAL, _settings(args, config))
@@ -96,6 +98,7 @@ def _settings(args: argparse.Namespace, config: Config) -> dict[str, Any]:
         'checkpoint_version': status and [status.st_size, status.st_mtime_ns],
         'config': hashlib.sha256(text.encode()).hexdigest(),
         'pictures': not args.no_pictures,
+        'precision': args.precision,
         'score_thr': args.score_thr,
     }
 

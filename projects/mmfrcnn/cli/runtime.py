@@ -68,6 +68,10 @@ def choose_device(name: str | None) -> str:
     chosen = name or mmengine.device.get_device()
     if chosen == 'cpu':
         keep_freed_memory()
+    else:
+        # Products of matrices are rounded to TF32, as those of convolutions are by
+        # torch's own choice; NVIDIA_TF32_OVERRIDE=0 forbids both.
+        torch.set_float32_matmul_precision('high')
     if name is None:
         return chosen
     kind, _, index = name.partition(':')

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmdet.evaluation.metrics import DumpDetResults
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -22,6 +23,7 @@ from mmfrcnn.cli.outputs import (
     is_dumped_results,
     mark_folder,
 )
+from mmfrcnn.cli.precision import choose_precision
 from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import (
     build_runner,
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
         )
     _check_outputs(args)
     config = prepare(args)
+    precision = choose_precision(args.precision, get_device())
     if config.get('test_dataloader') is None or config.get('test_evaluator') is None:
         raise UserError(f'{args.config} has no test_dataloader or no test_evaluator')
     check_needs(config, 'test_dataloader')
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(WeightsCheck())
-        runner.register_hook(FastInferenceHook(args.compile))
+        runner.register_hook(FastInferenceHook(args.compile, precision))
         if args.out:
             runner.test_evaluator.metrics.append(_dump(args.out, runner))
         runner.test()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -18,6 +19,7 @@ from mmfrcnn.cli.checking.scales import scale_warnings
 from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
 from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.precision import use_mixed_precision
 from mmfrcnn.cli.runtime import (
     build_runner,
     explained,
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f'{args.config} has no train_dataloader or no train_cfg')
     check_needs(config, 'train_dataloader', 'val_dataloader')
     if args.amp:
-        _use_mixed_precision(config)
+        use_mixed_precision(config, args.amp, get_device())
     if args.auto_scale_lr:
         _scale_learning_rate(config)
     _choose_start(config, args.resume)
@@ -61,19 +63,6 @@ def run(args: argparse.Namespace) -> None:
             runner.register_hook(CompileHook())
         runner.train()
     leave_processes()
-
-
-def _use_mixed_precision(config: Config) -> None:
-    import torch
-    from mmengine.device import get_device
-
-    if get_device() == 'cpu':
-        raise UserError(
-            f'--amp needs a GPU, and torch {torch.__version__} runs on the CPU here. '
-            'Leave --amp out'
-        )
-    config.optim_wrapper.type = 'AmpOptimWrapper'
-    config.optim_wrapper.loss_scale = 'dynamic'
 
 
 def _scale_learning_rate(config: Config) -> None:

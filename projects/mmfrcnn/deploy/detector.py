@@ -30,6 +30,7 @@ class Detector:
         checkpoint (str): Its checkpoint; loaded weights-only.
         device (str): Where to run.
         compiled (bool): Whether to compile the model.
+        precision (str): ``fp32``, ``bf16`` or ``fp16``.
 
     Attributes:
         classes (tuple[str, ...]): Class names, by label.
@@ -37,7 +38,12 @@ class Detector:
     """
 
     def __init__(
-        self, config: Config, checkpoint: str, device: str, compiled: bool = False
+        self,
+        config: Config,
+        checkpoint: str,
+        device: str,
+        compiled: bool = False,
+        precision: str = 'fp32',
     ) -> None:
         check_checkpoint(checkpoint)
         init_default_scope(config.get('default_scope', 'mmdet'))
@@ -49,7 +55,7 @@ class Detector:
         self.model = MODELS.build(config.model)
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
-        prepare_for_inference(self.model.to(device), compiled)
+        prepare_for_inference(self.model.to(device), compiled, precision)
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')
         _check_class_count(config, self.classes, checkpoint)

@@ -12,21 +12,27 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmfrcnn.deploy.fold import fold_batch_norms
+from mmfrcnn.deploy.precision import DTYPES, halve_precision
 from mmfrcnn.ops.winograd import WinogradConv2d
 from mmfrcnn.training.compiled import compile_detector
 
 
-def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module:
+def prepare_for_inference(
+    model: nn.Module, compiled: bool = False, precision: str = 'fp32'
+) -> nn.Module:
     """Rearrange a trained model for inference, in place.
 
     Batch norms go into their convolutions, feature maps are channels last in memory,
     and on a CPU wide 3x3 convolutions are Winograd's. Results are the same but for
-    rounding. The model cannot be trained, nor its checkpoint saved, afterwards.
+    rounding, that of half precision where it is asked for. The model cannot be trained,
+    nor its checkpoint saved, afterwards.
 
     Args:
         model (nn.Module): With its final weights, on its final device.
         compiled (bool): Whether to compile the parts too (torch.compile); Winograd's
             convolutions are then the compiler's affair.
+        precision (str): ``fp32``, or ``bf16`` or ``fp16``: see
+            :func:`~mmfrcnn.deploy.precision.halve_precision`.
 
     Returns:
         nn.Module: The same model, in eval mode.
@@ -34,6 +40,8 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
     model.eval()
     fold_batch_norms(model)
     model.to(memory_format=torch.channels_last)
+    if precision != 'fp32':
+        halve_precision(model, DTYPES[precision])
     if compiled:
         return compile_detector(model)
     for name, layer in list(model.named_modules()):
@@ -51,18 +59,22 @@ class FastInferenceHook(Hook):
 
     Args:
         compiled (bool): Whether to compile the copy.
+        precision (str): Of the copy.
     """
 
     priority = 'LOW'  # after those hooks have put in the weights to test
 
-    def __init__(self, compiled: bool = False) -> None:
+    def __init__(self, compiled: bool = False, precision: str = 'fp32') -> None:
         self.compiled = compiled
+        self.precision = precision
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Put the rearranged copy in the place of the model."""
         self._model = runner.model
         inside = self._model.module if is_model_wrapper(self._model) else self._model
-        runner.model = prepare_for_inference(copy.deepcopy(inside), self.compiled)
+        runner.model = prepare_for_inference(
+            copy.deepcopy(inside), self.compiled, self.precision
+        )
 
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None

@@ -1,6 +1,7 @@
 """Loops, and what acts between the steps of training."""
 
 from mmfrcnn.training.alternating import AlternatingFasterRCNN, AlternatingTrainLoop
+from mmfrcnn.training.bfloat16 import Bfloat16OptimWrapper
 from mmfrcnn.training.channels_last import ChannelsLastHook
 from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.data_wait import DataWaitHook
@@ -12,6 +13,7 @@ from mmfrcnn.training.step_log import StepLogProcessor
 __all__ = [
     'AlternatingFasterRCNN',
     'AlternatingTrainLoop',
+    'Bfloat16OptimWrapper',
     'ChannelsLastHook',
     'CompileHook',
     'DataWaitHook',

@@ -1,0 +1,68 @@
+"""``--amp`` and ``--precision``: in what numbers a run multiplies."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+
+from mmfrcnn.errors import UserError
+
+
+def use_mixed_precision(config: Config, kind: str, device: str) -> None:
+    """Let a training multiply in half precision; weights stay float32.
+
+    Args:
+        config (Config): Whose ``optim_wrapper`` is changed.
+        kind (str): ``bf16``, ``fp16``, or ``auto``: bf16 where the device has it.
+        device (str): ``cpu`` or ``cuda``.
+
+    Raises:
+        UserError: If the device cannot train so.
+    """
+    if kind == 'auto':
+        kind = 'bf16' if device == 'cpu' or _card_has_bfloat16() else 'fp16'
+    _check('--amp', kind, device)
+    wrapper = config.optim_wrapper
+    for key in ('dtype', 'loss_scale'):  # of a config that is in mixed precision itself
+        wrapper.pop(key, None)
+    if kind == 'bf16':
+        wrapper.type = 'Bfloat16OptimWrapper'
+    else:
+        wrapper.type, wrapper.loss_scale = 'AmpOptimWrapper', 'dynamic'
+
+
+def choose_precision(name: str | None, device: str) -> str:
+    """Check what ``--precision`` asks for, and hold a card to full float32 if it is.
+
+    Args:
+        name (str | None): ``fp32``, ``bf16`` or ``fp16``. None: float32, of which a
+            card may round what it multiplies to TF32.
+        device (str): ``cpu`` or ``cuda``, with or without a number.
+
+    Raises:
+        UserError: If the device cannot run so.
+    """
+    if name is None:
+        return 'fp32'
+    _check('--precision', name, device)
+    if name == 'fp32':
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision('highest')
+    return name
+
+
+def _check(option: str, kind: str, device: str) -> None:
+    if kind == 'fp16' and device == 'cpu':
+        raise UserError(
+            f'{option} fp16 needs a GPU, and torch {torch.__version__} runs on the CPU '
+            f'here. Use {option} bf16'
+        )
+    if kind == 'bf16' and device != 'cpu' and not _card_has_bfloat16():
+        raise UserError(
+            f'{option} bf16: {torch.cuda.get_device_name()} has no bfloat16. '
+            f'Use {option} fp16'
+        )
+
+
+def _card_has_bfloat16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
