@@ -21,3 +21,10 @@ def random_boxes():
         return corners.view(count, 4).float()
 
     return make
+
+
+@pytest.fixture(scope='session')
+def kernel_device():
+    """Return where Triton's kernels run: on the card, else in its interpreter."""
+    pytest.importorskip('triton', reason='Triton is not installed')
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
