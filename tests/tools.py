@@ -54,10 +54,17 @@ def run_tool(
             text=True,
             timeout=timeout,
         )
+    return run_forked(command, cwd or Path.cwd(), timeout)
+
+
+def run_forked(
+    command: list[str], cwd: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run a script with its arguments in a folder, as ``python`` would."""
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / 'out', Path(folder) / 'err']
         process = _forks.Process(
-            target=_become, args=(command, cwd or Path.cwd(), environment(), outputs)
+            target=_become, args=(command, cwd, environment(), outputs)
         )
         process.start()
         process.join(timeout)

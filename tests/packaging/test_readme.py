@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.tools import run_forked
 
 CLASSES = ('cat', 'dog')
 # What a test cannot wait for is shortened; nothing else of a command is changed.
@@ -114,19 +114,14 @@ def write_voc(folder: Path) -> None:
 
 def run(command: str, root: Path, options: list[str] | None = None) -> str:
     words = shlex.split(command)
-    if words[0] == 'python':
-        words[0] = sys.executable
     if options:
         words += ['--cfg-options', *options]
-    result = subprocess.run(
-        words,
-        cwd=root,
-        env=os.environ | {'OMP_NUM_THREADS': '1'},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    if words[0] == 'python':
+        result = run_forked([str(root / words[1]), *words[2:]], root, timeout=300)
+    else:
+        result = subprocess.run(
+            words, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
     assert result.returncode == 0, f'{command}\n{result.stdout}\n{result.stderr}'
     return result.stdout
 

@@ -33,10 +33,14 @@ CONFIGS = (
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
 )
 ITERATIONS = 20
+# What a test runs of the three: the two large ones only begin.
+TESTED = dict(zip(CONFIGS, (20, 4, 4), strict=True))
 SHARE_OF_RATE = 0.01  # random weights, no warm-up: rounding must not grow
 
 
-def losses(name: str, pictures: Path) -> dict[str, list[float]]:
+def losses(
+    name: str, pictures: Path, iterations: int = ITERATIONS
+) -> dict[str, list[float]]:
     """Train a shipped config on small pictures; return the course of each loss."""
     config = small.shrink(Config.fromfile(ROOT / 'configs' / name))
     np.random.seed(0)
@@ -46,7 +50,7 @@ def losses(name: str, pictures: Path) -> dict[str, list[float]]:
     optimizer.optimizer.lr *= SHARE_OF_RATE
     wrapper = build_optim_wrapper(detector, optimizer)
     history: dict[str, list[float]] = {}
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         data = detector.data_preprocessor(pseudo_collate(items), True)
         total, logged = detector.parse_losses(detector(**data, mode='loss'))
         wrapper.update_params(total)
