@@ -31,6 +31,8 @@ from mmfrcnn_benchmark.workload import Scene
 OUR_CONFIG = (
     Path(__file__).resolve().parents[2] / 'configs/_base_/models/faster-rcnn_r50_fpn.py'
 )
+# As `tools/test.py --precision` names them.
+PRECISIONS = {'float32': 'fp32', 'bfloat16': 'bf16', 'float16': 'fp16'}
 STOCK_CONFIG = '.mim/configs/_base_/models/faster-rcnn_r50_fpn.py'
 
 
@@ -97,7 +99,9 @@ class Ours(_OpenMMLab):
     def build(self) -> nn.Module:
         """Build it as our tools do: rearranged for inference where it only infers."""
         model = super().build()
-        return model if self.training else prepare_for_inference(model)
+        if self.training:
+            return model
+        return prepare_for_inference(model, precision=PRECISIONS[self.work.precision])
 
     @classmethod
     def version(cls) -> str:
