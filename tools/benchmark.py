@@ -46,6 +46,12 @@ def parse_args() -> argparse.Namespace:
         'forward and an inference of 2, 8 and 16 images',
     )
     what.add_argument(
+        '--kernels',
+        action='store_true',
+        help="registers, spilled bytes and shared memory of Triton's kernels on cards "
+        'from sm_75 to sm_120: compiled, not run, so without a GPU',
+    )
+    what.add_argument(
         '--scale',
         nargs='+',
         choices=['gts', 'batch', 'size', 'classes'],
@@ -101,7 +107,7 @@ def parse_args() -> argparse.Namespace:
         parser.error('--plot draws what --scale measures')
     measures = (
         *('infer', 'train', 'stages', 'heads', 'pooling', 'counts'),
-        *('scale', 'loader'),
+        *('kernels', 'scale', 'loader'),
     )
     if not any(getattr(args, name) for name in measures):
         parser.error(f'say what to measure: --{", --".join(measures)}')

@@ -21,6 +21,7 @@ from mmfrcnn.errors import UserError
 from mmfrcnn_benchmark.compare import compare_stages, compare_steps
 from mmfrcnn_benchmark.contenders import choose_contenders
 from mmfrcnn_benchmark.counts import compare_counts
+from mmfrcnn_benchmark.kernels import compile_kernels
 from mmfrcnn_benchmark.loader import measure_loader
 from mmfrcnn_benchmark.pooling import compare_pooling
 from mmfrcnn_benchmark.scale import draw, measure_scale
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
         *(partial(_load, path, args.cfg_options) for path in args.loader),
         *(partial(_scale, axis, args) for axis in args.scale),
     ]
+    if args.kernels:
+        jobs.append(partial(compile_kernels, _say))
     results: list[dict[str, Any]] = []
     for job in jobs:
         results.append(job())

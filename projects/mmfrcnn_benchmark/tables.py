@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmfrcnn.training.stages import BEFORE_THE_HEADS, MATCHING, STAGES
+from mmfrcnn_benchmark.kernels import CARDS, REGISTERS_A_THREAD
 from mmfrcnn_benchmark.scale import LABELS, growth
 from mmfrcnn_benchmark.timing import Summary, paired_ratio, summarise
 
@@ -28,6 +29,8 @@ def title(result: Result) -> str:
     """Say in a line what was measured."""
     if result['benchmark'] == 'loader':
         return f'{result["config"]}, batches of {result["batch"]}, nothing but loading'
+    if result['benchmark'] == 'kernels':
+        return 'Triton kernels, compiled ahead of time and not run'
     work = result['workload']
     text = (
         f'{work["images"]} x {work["height"]}x{work["width"]}, {work["objects"]} '
@@ -142,6 +145,23 @@ def loader_table(result: Result) -> str:
     return table(('workers', 'images/s', 'each', 'own memory of each, GiB'), rows)
 
 
+def kernel_table(result: Result) -> str:
+    """Return the table of :func:`~mmfrcnn_benchmark.kernels.compile_kernels`."""
+    cells: dict[str, list[str]] = {}
+    for row in result['kernels']:
+        name = f'{row["kernel"]}, {row["threads"]} threads'
+        cells.setdefault(name, []).append(
+            f'{row["registers"]} / {row["spilled"]} / {row["shared"] / 1024:.1f}'
+        )
+    limits = [f'{REGISTERS_A_THREAD} / 0 / {card.shared >> 10}' for card in CARDS]
+    rows = [(name, *values) for name, values in cells.items()]
+    head = (
+        'registers / bytes spilled / KiB shared',
+        *(f'sm_{card.capability} ({card.example})' for card in CARDS),
+    )
+    return table(head, [*rows, ('at most', *limits)])
+
+
 def _stage_row(stage: str, times: dict[str, list[float]]) -> tuple[str, ...]:
     ours, *peers = times
     ratio = '-'
@@ -173,6 +193,7 @@ TABLES = {
     'counts': count_table,
     'scale': scale_table,
     'loader': loader_table,
+    'kernels': kernel_table,
 }
 
 

@@ -1,0 +1,182 @@
+"""What Triton's kernels take of each card, compiled ahead of time: no card is needed.
+
+A kernel that keeps more values than a thread has registers spills them into memory, and
+one that asks for more shared memory than a block may have does not start at all.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmfrcnn.errors import UserError
+from mmfrcnn_benchmark.compare import Progress
+from mmfrcnn_benchmark.machine import describe_machine
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a block may have on cards of one compute capability.
+
+    Registers are 255 a thread and 65,536 a block on all of them (CUDA C Programming
+    Guide, "Technical Specifications per Compute Capability").
+
+    Args:
+        capability (int): 86 is sm_86.
+        example (str): A card that has it.
+        shared (int): Bytes of shared memory a block may ask for.
+    """
+
+    capability: int
+    example: str
+    shared: int
+
+
+CARDS = (
+    Card(75, 'T4', 64 << 10),
+    Card(80, 'A100', 163 << 10),
+    Card(86, 'RTX 3090', 99 << 10),
+    Card(89, 'RTX 4090', 99 << 10),
+    Card(90, 'H100', 227 << 10),
+    Card(100, 'B200', 227 << 10),
+    Card(120, 'RTX 5090', 99 << 10),
+)
+REGISTERS_A_THREAD = 255
+REGISTERS_A_BLOCK = 65_536
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as an op launches it.
+
+    Args:
+        name (str): Of the row.
+        function (Any): What ``triton.jit`` made.
+        arguments (dict): In order: Triton's type of a run-time argument (``'*fp32'``,
+            ``'i32'``, ``'fp32'``), or the value of a ``tl.constexpr``.
+        num_warps (int): As launched.
+        num_stages (int): As launched.
+    """
+
+    name: str
+    function: Any
+    arguments: dict[str, Any]
+    num_warps: int = 4
+    num_stages: int = 3
+
+
+# One function an op, which imports its kernels, and Triton, when they are asked for:
+# `yield Kernel('NMS: overlaps', cuda.overlaps, dict(boxes='*fp32', BLOCK=cuda.BLOCK))`.
+SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = ()
+
+
+def compile_kernels(progress: Progress) -> dict[str, Any]:
+    """Compile every kernel of the package for every card.
+
+    Args:
+        progress (Callable): Told the progress.
+
+    Returns:
+        dict: ``kernels``: what :func:`compile_kernel` says, kernel by kernel.
+
+    Raises:
+        UserError: If Triton is not installed, or interprets.
+    """
+    try:
+        import triton
+
+        kernels = [kernel for source in SOURCES for kernel in source()]
+    except ImportError as error:
+        raise UserError(f'--kernels compiles with Triton: {error}') from error
+    rows = []
+    for kernel in kernels:
+        progress(f'compiling {kernel.name}')
+        rows.extend(compile_kernel(kernel, card) for card in CARDS)
+    machine = dict(describe_machine('cpu'), Triton=triton.__version__)
+    return dict(benchmark='kernels', machine=machine, kernels=rows)
+
+
+def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
+    """Compile a kernel for a card.
+
+    Returns:
+        dict: ``kernel``, ``capability``, ``threads`` of a block; ``registers`` and
+        ``spilled`` (bytes of local memory) of a thread, ``shared`` (bytes) of a block.
+
+    Raises:
+        UserError: If Triton interprets.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if not isinstance(kernel.function, triton.JITFunction):
+        raise UserError('Triton compiles where TRITON_INTERPRET=0 when it is imported.')
+    types = {
+        name: value if _is_type(value) else 'constexpr'
+        for name, value in kernel.arguments.items()
+    }
+    values = {n: v for n, v in kernel.arguments.items() if not _is_type(v)}
+    # Torch's allocations begin at multiples of 16 bytes, and Triton counts on it.
+    aligned = {
+        (i,): [['tt.divisibility', 16]]
+        for i, kind in enumerate(types.values())
+        if kind.startswith('*')
+    }
+    compiled = triton.compile(
+        ASTSource(kernel.function, types, values, aligned),
+        target=GPUTarget('cuda', card.capability, WARP),
+        options=dict(num_warps=kernel.num_warps, num_stages=kernel.num_stages),
+    )
+    usage = _usage(compiled.asm['cubin'])
+    return dict(
+        kernel=kernel.name,
+        capability=card.capability,
+        threads=WARP * compiled.metadata.num_warps,
+        registers=usage['REG'],
+        spilled=usage['STACK'] + usage['LOCAL'],
+        shared=max(usage['SHARED'], compiled.metadata.shared),
+    )
+
+
+def excess(row: dict[str, Any]) -> list[str]:
+    """Say what a row of :func:`compile_kernel` takes that its card does not have."""
+    (card,) = (card for card in CARDS if card.capability == row['capability'])
+    limits = {
+        'spilled bytes': (row['spilled'], 0),
+        'registers a thread': (row['registers'], REGISTERS_A_THREAD),
+        'registers': (row['registers'] * row['threads'], REGISTERS_A_BLOCK),
+        'bytes of shared memory': (row['shared'], card.shared),
+    }
+    return [
+        f'{row["kernel"]} on sm_{card.capability}: {taken:,} {what}, of {most:,}'
+        for what, (taken, most) in limits.items()
+        if taken > most
+    ]
+
+
+def _is_type(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _usage(cubin: bytes) -> dict[str, int]:
+    """Ask CUDA's tool, which comes with Triton, what the function of a file uses."""
+    from triton import knobs
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / 'kernel.cubin'
+        file.write_bytes(cubin)
+        done = subprocess.run(
+            [knobs.nvidia.cuobjdump.path, '-res-usage', str(file)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    pairs = re.findall(r'\b(REG|STACK|SHARED|LOCAL):(\d+)', done.stdout)
+    return {name: int(value) for name, value in pairs}
