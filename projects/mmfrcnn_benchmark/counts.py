@@ -33,7 +33,6 @@ WAITING = (
     'aten.bincount',
     'aten.repeat_interleave.Tensor',
     'torchvision.nms',
-    'mmfrcnn.grouped_nms',
 )
 INDEXING = ('aten.index.', 'aten.index_put', 'aten._index_put')
 BATCHES = (2, 8, 16)

@@ -106,6 +106,32 @@ def test_no_boxes(suppress):
 
 
 @KERNELS
+def test_one_box_after_another_decides(suppress):
+    """A chain, the longest there can be: each box overlaps its neighbours alone."""
+    right = torch.arange(90)[:, None] * torch.tensor([4.0, 0.0, 4.0, 0.0])
+    boxes = right + torch.tensor([0.0, 0.0, 10.0, 10.0])
+    scores, groups = torch.linspace(1, 0, 90), torch.zeros(90, dtype=torch.int64)
+    assert suppress(boxes, scores, groups, 0.3).tolist() == [True, False] * 45
+
+
+@pytest.mark.parametrize('grid', [None, 8.0])
+@pytest.mark.parametrize('num_groups', [1, 4, 60])
+@pytest.mark.parametrize('threshold', [0.0, 0.5, 0.7, 1.0])
+def test_decides_as_the_cpu(hostile_boxes, grid, num_groups, threshold):
+    """Whatever the boxes are, ties and scores that are no numbers included."""
+    generator = torch.Generator().manual_seed(num_groups)
+    boxes = hostile_boxes(300, generator, grid=grid)
+    scores = torch.randint(0, 40, (300,), generator=generator) / 40
+    scores[torch.rand(300, generator=generator) < 0.05] = float('nan')
+    groups = torch.randint(0, num_groups, (300,), generator=generator)
+    expected = cpu.grouped_nms(boxes, scores, groups, threshold)
+    largest = int(groups.bincount().max())
+    for bound in (None, largest, largest + 7):
+        found = reference.grouped_nms(boxes, scores, groups, threshold, bound)
+        assert torch.equal(found, expected)
+
+
+@KERNELS
 def test_boxes_without_area_are_kept(suppress):
     boxes = torch.zeros(5, 4)
     groups = torch.zeros(5, dtype=torch.int64)
@@ -129,6 +155,7 @@ def test_is_a_sound_operator(random_boxes):
     boxes, scores = random_boxes(20, generator), torch.rand(20, generator=generator)
     groups = torch.randint(0, 3, (20,), generator=generator)
     torch.library.opcheck(grouped_nms, (boxes, scores, groups, 0.5))
+    torch.library.opcheck(grouped_nms, (boxes, scores, groups, 0.5, 20))
     nothing = torch.zeros(0, dtype=torch.int64)
     torch.library.opcheck(
         grouped_nms, (torch.zeros(0, 4), torch.zeros(0), nothing, 0.5)

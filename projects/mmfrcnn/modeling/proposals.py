@@ -108,7 +108,11 @@ def select_proposals(
     image_index = torch.arange(images, device=logits.device)[:, None]
     groups = image_index * len(level_sizes) + level_index  # (N, M)
     keep = grouped_nms(
-        boxes.view(-1, 4), scores.view(-1), groups.view(-1), rules.iou_threshold
+        boxes.view(-1, 4),
+        scores.view(-1),
+        groups.view(-1),
+        rules.iou_threshold,
+        largest_group=max(of_level.shape[1] for of_level in chosen),
     )
     ranked = scores.masked_fill(~(keep.view_as(usable) & usable), -1)
     slots = ranked.shape[1]

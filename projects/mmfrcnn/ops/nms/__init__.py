@@ -10,23 +10,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmfrcnn.ops.backend import backend_of
 from mmfrcnn.ops.nms import cpu, reference
 
 
 @torch.library.custom_op('mmfrcnn::grouped_nms', mutates_args=())
 def grouped_nms(
-    boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float
+    boxes: Tensor,
+    scores: Tensor,
+    groups: Tensor,
+    iou_threshold: float,
+    largest_group: int | None = None,
 ) -> Tensor:
     """Suppress each box that overlaps a better one of its group too much.
 
-    Greedy, as in Girshick et al. (2014), section 2.2: in order of falling score, a box
-    is kept unless its IoU with a kept box of the same group exceeds the threshold.
+    Greedy, as in Girshick et al. (2014), section 2.2: in order of falling score, of
+    equals the earlier first, a box is kept unless its IoU with a kept box of the same
+    group exceeds the threshold. Whatever type the boxes have, the IoU is float64's.
 
     Args:
         boxes (Tensor): Boxes, xyxy, float, shape (M, 4).
         scores (Tensor): Scores, shape (M,).
         groups (Tensor): Group of each box, int64 >= 0, shape (M,).
         iou_threshold (float): Suppress above this IoU.
+        largest_group (int | None): No group holds more boxes, which bounds the work
+            where the device is not asked; None: M.
 
     Returns:
         Tensor: True where the box is kept, bool, shape (M,).
@@ -37,16 +45,16 @@ def grouped_nms(
         >>> grouped_nms(boxes, scores, torch.tensor([0, 0, 1]), 0.5)
         tensor([ True, False,  True])
     """
-    return reference.grouped_nms(boxes, scores, groups, iou_threshold)
-
-
-# An operator is chosen by torch's dispatcher. One call over all groups would cost a CPU
-# the square of their boxes, also where the rest runs as on a GPU, to be counted.
-grouped_nms.register_kernel('cpu')(cpu.grouped_nms)
+    run = cpu.grouped_nms if backend_of(boxes) == 'cpu' else reference.grouped_nms
+    return run(boxes, scores, groups, iou_threshold, largest_group)
 
 
 @grouped_nms.register_fake
 def _grouped_nms_shape(
-    boxes: Tensor, scores: Tensor, groups: Tensor, iou_threshold: float
+    boxes: Tensor,
+    scores: Tensor,
+    groups: Tensor,
+    iou_threshold: float,
+    largest_group: int | None = None,
 ) -> Tensor:
     return torch.empty_like(groups, dtype=torch.bool)
