@@ -129,7 +129,7 @@ class AnchorAssigner(BaseAssigner):
         if best_of is not None:
             # A later step overrides an earlier one, as a later ground truth does: the
             # last ground truth that a prior is the best of takes it.
-            nearest = torch.where(best_of >= 0, best_of.long(), nearest)
+            nearest = torch.where(best_of >= 0, best_of, nearest)
             positive |= best_of >= 0
         match_labels.masked_fill_(positive, POSITIVE)
 
@@ -140,9 +140,8 @@ class AnchorAssigner(BaseAssigner):
         max_iou.masked_fill_(nothing_there, 0)
         if prior_mask is not None:
             match_labels.masked_fill_(~prior_mask, IGNORED)
-        return Assignment(
-            match_labels, nearest.masked_fill_(match_labels != POSITIVE, 0), max_iou
-        )
+        nearest = nearest.masked_fill(match_labels != POSITIVE, 0)
+        return Assignment(match_labels, nearest.long(), max_iou)
 
     def assign(
         self,

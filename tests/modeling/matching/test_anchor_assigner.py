@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 
 from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.ops import match
+from mmfrcnn.ops.backend import using
 from mmfrcnn.ops.match import cpu, reference
 from mmfrcnn.structures.assignment import IGNORED
 from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
@@ -45,7 +46,7 @@ def setting(request):
 def way(request, monkeypatch):
     """All pairs in small steps, in one step, or only those of neighbours."""
     if request.param == 'chunked':
-        monkeypatch.setitem(reference.PAIRS_PER_CHUNK, 'cpu', 7)
+        monkeypatch.setattr(reference, 'PAIRS_PER_CHUNK', 7)
     if request.param == 'blocks':
         monkeypatch.setattr(match, 'FEWEST_FOR_BLOCKS', 1)
         monkeypatch.setattr(cpu, 'BLOCK', 8)
@@ -122,6 +123,18 @@ def expected_states(result):
 
 @pytest.mark.parametrize('shared', [True, False], ids=['anchors', 'proposals'])
 def test_batch(random_boxes, setting, way, shared):
+    compare_batch(random_boxes, setting, shared)
+
+
+@pytest.mark.parametrize('number', range(len(THRESHOLDS)))
+def test_batch_by_the_kernel(random_boxes, number):
+    """In Triton's interpreter, where there is no card."""
+    pytest.importorskip('triton', reason='Triton is not installed')
+    with using('cuda'):
+        compare_batch(random_boxes, THRESHOLDS[number] | IGNORING[1], number % 2 == 0)
+
+
+def compare_batch(random_boxes, setting, shared):
     generator = torch.Generator().manual_seed(1)
     images = [case[2:] for case in cases(random_boxes) if len(case[1])]
     count = 45

@@ -67,7 +67,7 @@ def match(
     def whole(rows: Tensor) -> Tensor:
         return rows.view(images, number * BLOCK)[:, :count]
 
-    largest, nearest = whole(largest), whole(nearest).long()
+    largest, nearest = whole(largest), whole(nearest)
     if excluded is not None:
         largest = largest.masked_fill(excluded, -1)
     return largest, nearest, None if min_best_iou is None else whole(best_of)
@@ -93,8 +93,9 @@ def _hits(
     low, high = blocks[:, :, :2].amin(3), blocks[:, :, 2:4].amax(3)  # (N or 1, K, 2)
     for index in range(gt_mask.shape[1]):
         box = gt_boxes[:, index, None]  # (N, 1, 4)
-        hit = ((low < box[..., 2:]) & (high > box[..., :2])).all(-1)  # (N, K)
-        image, block = hit.logical_and_(gt_mask[:, index, None]).nonzero().T
+        # Said in the negative, so that a NaN is a hit: its IoU is NaN with any box.
+        missed = ((low >= box[..., 2:]) | (high <= box[..., :2])).any(-1)  # (N, K)
+        image, block = (gt_mask[:, index, None] & ~missed).nonzero().T
         if len(image):
             yield index, image, block
 

@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from mmfrcnn.ops.backend import backend_of
-
 Overlap = Callable[[Tensor, Tensor], Tensor]
 
-# Pairs of the batch whose IoU is held at a time, in a few buffers of float32: what a
-# processor's cache nearly holds; a GPU is better off with few large steps.
-PAIRS_PER_CHUNK = {'cpu': 4_000_000, 'reference': 64_000_000}
+# Pairs of the batch whose IoU is held at a time, in a few buffers of 16 MB: a cache
+# nearly holds them, and a GPU takes longer to fill one than to launch the next step.
+PAIRS_PER_CHUNK = 4_000_000
 
 
 def match(
@@ -33,13 +31,14 @@ def match(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Sweep over the ground truths; see :func:`mmfrcnn.ops.match.match_boxes`."""
     max_iou = nearest = best_of = None
+    gt_boxes = gt_boxes.masked_fill(~gt_mask[..., None], 0)
     for chunk in chunks(gt_mask, priors):
         iou = overlap(gt_boxes[:, chunk], priors)  # (N, G', S)
         if excluded is not None:
             iou.masked_fill_(excluded[:, None], -1)
         # An empty slot's box has no area, so its IoU is 0 and changes no maximum.
         largest, index = iou.max(dim=1)  # (N, S)
-        index += chunk.start
+        index = index.int() + chunk.start
         if min_best_iou is not None:
             found = _best_of(
                 iou, gt_mask[:, chunk], chunk.start, min_best_iou, all_ties
@@ -56,8 +55,7 @@ def match(
 def chunks(mask: Tensor, priors: Tensor) -> Iterator[slice]:
     """Yield slices of slots (N, G) whose pairs with priors (N or 1, S, 4) fit."""
     images, count = mask.shape
-    bound = PAIRS_PER_CHUNK[backend_of(priors)]
-    step = max(1, bound // max(images * priors.shape[1], 1))
+    step = max(1, PAIRS_PER_CHUNK // max(images * priors.shape[1], 1))
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 
