@@ -107,8 +107,8 @@ class AnchorAssigner(BaseAssigner):
         gt = self._shift_repeated(gt)
         iou, iof = self._overlap_functions()
         excluded = self._covered_by_ignored(priors, ignored, iof)
-        if prior_mask is not None:
-            outside = ~prior_mask
+        outside = None if prior_mask is None else ~prior_mask
+        if outside is not None:
             excluded = outside if excluded is None else excluded | outside
 
         max_iou, nearest, best_of = match_boxes(
@@ -129,8 +129,9 @@ class AnchorAssigner(BaseAssigner):
         if best_of is not None:
             # A later step overrides an earlier one, as a later ground truth does: the
             # last ground truth that a prior is the best of takes it.
-            nearest = torch.where(best_of >= 0, best_of, nearest)
-            positive |= best_of >= 0
+            is_best = best_of >= 0
+            nearest = torch.where(is_best, best_of, nearest)
+            positive |= is_best
         match_labels.masked_fill_(positive, POSITIVE)
 
         # Where there is no ground truth all is background, as in mmdet, even the priors
@@ -138,8 +139,8 @@ class AnchorAssigner(BaseAssigner):
         nothing_there = ~gt.mask.any(-1, keepdim=True)  # (N, 1)
         match_labels.masked_fill_(nothing_there, NEGATIVE)
         max_iou.masked_fill_(nothing_there, 0)
-        if prior_mask is not None:
-            match_labels.masked_fill_(~prior_mask, IGNORED)
+        if outside is not None:
+            match_labels.masked_fill_(outside, IGNORED)
         nearest = nearest.masked_fill(match_labels != POSITIVE, 0)
         return Assignment(match_labels, nearest.long(), max_iou)
 
