@@ -49,6 +49,9 @@ CARDS = (
 REGISTERS_A_THREAD = 255
 REGISTERS_A_BLOCK = 65_536
 WARP = 32
+# What rounds once where operators round twice, or not to the nearest, or drops the
+# smallest numbers.
+INEXACT = re.compile(r'\b(?:fma|div\.full|div\.approx|rcp|ex2|lg2)\.\S+|\S+\.ftz\S*')
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Kernel:
             ``'i32'``, ``'fp32'``), or the value of a ``tl.constexpr``.
         num_warps (int): As launched.
         num_stages (int): As launched.
+        enable_fp_fusion (bool): As launched.
+        exact (bool): Gives the bits of plain operators.
     """
 
     name: str
@@ -69,11 +74,39 @@ class Kernel:
     arguments: dict[str, Any]
     num_warps: int = 4
     num_stages: int = 3
+    enable_fp_fusion: bool = True
+    exact: bool = False
+
+
+def _match() -> Iterator[Kernel]:
+    from mmfrcnn.ops.match import cuda
+
+    boxes = dict(priors='*fp32', gt_boxes='*fp32', gt_mask='*i1', excluded='*i1')
+    sizes = dict(count='i32', slots='i32', stride='i32')
+    shape = dict(every=False, block=cuda.BLOCK, width=cuda.TILE)
+    found = dict(max_iou='*fp32', nearest='*i32', best='*i64')
+    options = dict(has_excluded=True, find_best=True)
+    yield Kernel(
+        'match: nearest',
+        cuda.nearest_kernel,
+        {**boxes, **found, **sizes, **options, **shape},
+        exact=True,
+        **cuda.LAUNCH,
+    )
+    found = dict(best='*i64', best_of='*i32')
+    options = dict(min_best_iou='fp32', has_excluded=True, all_ties=True)
+    yield Kernel(
+        'match: ties',
+        cuda.ties_kernel,
+        {**boxes, **found, **sizes, **options, **shape},
+        exact=True,
+        **cuda.LAUNCH,
+    )
 
 
 # One function an op, which imports its kernels, and Triton, when they are asked for:
 # `yield Kernel('NMS: overlaps', cuda.overlaps, dict(boxes='*fp32', BLOCK=cuda.BLOCK))`.
-SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = ()
+SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (_match,)
 
 
 def compile_kernels(progress: Progress) -> dict[str, Any]:
@@ -107,7 +140,8 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
 
     Returns:
         dict: ``kernel``, ``capability``, ``threads`` of a block; ``registers`` and
-        ``spilled`` (bytes of local memory) of a thread, ``shared`` (bytes) of a block.
+        ``spilled`` (bytes of local memory) of a thread, ``shared`` (bytes) of a block;
+        ``rounded``: an exact kernel's instructions that round in a way of their own.
 
     Raises:
         UserError: If Triton interprets.
@@ -132,7 +166,11 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
     compiled = triton.compile(
         ASTSource(kernel.function, types, values, aligned),
         target=GPUTarget('cuda', card.capability, WARP),
-        options=dict(num_warps=kernel.num_warps, num_stages=kernel.num_stages),
+        options=dict(
+            num_warps=kernel.num_warps,
+            num_stages=kernel.num_stages,
+            enable_fp_fusion=kernel.enable_fp_fusion,
+        ),
     )
     usage = _usage(compiled.asm['cubin'])
     return dict(
@@ -142,6 +180,7 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
         registers=usage['REG'],
         spilled=usage['STACK'] + usage['LOCAL'],
         shared=max(usage['SHARED'], compiled.metadata.shared),
+        rounded=INEXACT.findall(compiled.asm['ptx']) if kernel.exact else [],
     )
 
 
@@ -153,6 +192,7 @@ def excess(row: dict[str, Any]) -> list[str]:
         'registers a thread': (row['registers'], REGISTERS_A_THREAD),
         'registers': (row['registers'] * row['threads'], REGISTERS_A_BLOCK),
         'bytes of shared memory': (row['shared'], card.shared),
+        'inexact instructions': (len(row['rounded']), 0),
     }
     return [
         f'{row["kernel"]} on sm_{card.capability}: {taken:,} {what}, of {most:,}'
