@@ -22,8 +22,7 @@ def gather_align(
     feats: Sequence[Tensor],
     rois: Tensor,
     levels: Tensor,
-    strides: Sequence[int],
-    *,
+    scales: Sequence[float],
     output_size: int,
     sampling_ratio: int,
     aligned: bool,
@@ -34,7 +33,7 @@ def gather_align(
         feats (Sequence[Tensor]): L feature maps, each (N, C, H_l, W_l).
         rois (Tensor): (image, x1, y1, x2, y2) in input pixels, shape (K, 5).
         levels (Tensor): Level of each region, int64, shape (K,).
-        strides (Sequence[int]): Stride of each level in input pixels.
+        scales (Sequence[float]): Features a pixel, of each level.
         output_size (int): S.
         sampling_ratio (int): T; not positive: as many as feature cells in an output
             cell, rounded up.
@@ -49,7 +48,7 @@ def gather_align(
     shapes = torch.tensor([f.shape[-2:] for f in feats], device=device)  # (L, 2)
     rows = torch.tensor([len(f) * f.shape[-2] * f.shape[-1] for f in feats])
     first_row = (rows.cumsum(0) - rows).to(device)  # (L,)
-    scale = 1.0 / torch.tensor(strides, dtype=dtype, device=device)
+    scale = torch.tensor(scales, dtype=dtype, device=device)
 
     height_width = shapes[levels]  # (K, 2)
     corners = rois[:, 1:].to(dtype).view(-1, 2, 2) * scale[levels, None, None]
