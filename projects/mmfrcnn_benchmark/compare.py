@@ -14,6 +14,7 @@ from torch import Tensor
 from mmfrcnn.training.stages import Region, Stopwatch, watched
 from mmfrcnn_benchmark.contenders import Contender
 from mmfrcnn_benchmark.machine import describe_machine, peak_memory_gib
+from mmfrcnn_benchmark.observe import held_bytes, observe_step
 from mmfrcnn_benchmark.replay import HeadReplay
 from mmfrcnn_benchmark.timing import clocked, take_turns
 from mmfrcnn_benchmark.workload import Scene, Workload, make_scenes
@@ -29,6 +30,7 @@ def compare_steps(
     rounds: int,
     warmup: int,
     progress: Progress,
+    observe: bool = False,
 ) -> dict[str, Any]:
     """Time whole steps of training or inference.
 
@@ -39,24 +41,28 @@ def compare_steps(
         rounds (int): Measured turns of each.
         warmup (int): Turns before.
         progress (Callable): Told the progress.
+        observe (bool): Whether to look at what a step asks of the device, too.
 
     Returns:
-        dict: ``seconds`` of each round by contender, and what they are.
+        dict: ``seconds`` of each round by contender, and what they are; with
+        ``observe``, ``observed``: what :func:`observe_step` says of each.
     """
     scenes = make_scenes(work)
-    contenders, runs = [], {}
+    contenders, runs, observed = [], {}, {}
     for kind in kinds:
         progress(f'building {kind.name}')
+        held = held_bytes(work.device)
         contender = kind(work, training)
-        batch = contender.prepare(scenes)
-        run = clocked(partial(contender.step, batch), work.wait)
+        step = partial(contender.step, contender.prepare(scenes))
+        run = clocked(step, work.wait)
         choose_memory_order(contender, run, progress)
         contenders.append(contender)
         runs[contender.name] = run
+        if observe:
+            observed[contender.name] = observe_step(step, work, held)
     seconds = take_turns(runs, rounds, warmup, progress)
-    return describe('train' if training else 'infer', work, contenders) | {
-        'seconds': seconds
-    }
+    result = describe('train' if training else 'infer', work, contenders)
+    return result | {'seconds': seconds} | ({'observed': observed} if observe else {})
 
 
 def compare_stages(

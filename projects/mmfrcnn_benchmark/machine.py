@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import subprocess
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -14,7 +17,7 @@ from mmfrcnn.cores import usable_cores
 
 
 def describe_machine(device: str) -> dict[str, str]:
-    """Return processor, cores, threads, GPU, versions and date, in words."""
+    """Return processor, cores, threads, GPU, driver, versions and date, in words."""
     facts = {
         'processor': f'{_processor()}, {usable_cores()} cores, '
         f'{_memory_gib():.0f} GiB of memory',
@@ -22,12 +25,20 @@ def describe_machine(device: str) -> dict[str, str]:
     }
     if device.startswith('cuda'):
         card = torch.cuda.get_device_properties(device)
-        facts['GPU'] = f'{card.name}, {card.total_memory / 2**30:.0f} GiB'
+        facts['GPU'] = (
+            f'{card.name}, {card.total_memory / 2**30:.0f} GiB, '
+            f'sm_{card.major}{card.minor}, driver {_driver()}'
+        )
         facts['CUDA'] = f'{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}'
+        facts['float32'] = (
+            f'products of matrices: {torch.get_float32_matmul_precision()}'
+        )
     facts['versions'] = (
         f'Python {platform.python_version()}, torch {torch.__version__}, '
         f'torchvision {torchvision.__version__}'
     )
+    with suppress(metadata.PackageNotFoundError):
+        facts['versions'] += f', Triton {metadata.version("triton")}'
     facts['date'] = datetime.date.today().isoformat()
     return facts
 
@@ -40,6 +51,15 @@ def _processor() -> str:
             if line.startswith('model name'):
                 return f'{line.partition(":")[2].strip()} ({capability})'
     return f'{platform.processor() or platform.machine()} ({capability})'
+
+
+def _driver() -> str:
+    command = ['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return 'unknown'
+    return done.stdout.partition('\n')[0].strip() or 'unknown'
 
 
 def _memory_gib() -> float:

@@ -71,15 +71,23 @@ def take_turns(
 
 
 def clocked(
-    function: Callable[[], object], wait: Callable[[], None]
+    function: Callable[[], object], wait: Callable[[], None], repeats: int = 1
 ) -> Callable[[], float]:
-    """Return a function that runs another and answers with its seconds."""
+    """Return a function that runs another and answers with its seconds.
+
+    Args:
+        function (Callable): What is timed.
+        wait (Callable): Waits for the device.
+        repeats (int): Calls between two waits; the seconds are those of one. For what
+            is shorter than a wait.
+    """
 
     def run() -> float:
         wait()
         start = time.perf_counter()
-        function()
+        for _ in range(repeats):
+            function()
         wait()
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / repeats
 
     return run

@@ -17,6 +17,7 @@ ARGUMENTS = {
     'convert_dataset': '--from voc --to coco a b',
     'convert_weights': '--from mmdet a.pth b.pth',
     'demo': '',
+    'gpu_check': '',
     'make_shapes': '',
     'predict': 'a.jpg a.py a.pth --out-dir out',
     'store_proposals': 'a.py a.pth out.npz',
