@@ -67,6 +67,12 @@ def parse_args() -> argparse.Namespace:
         help="images a second from a config's training data loader, with 0, 1, 2, ... "
         'workers: to hold beside the images a second that a step takes',
     )
+    what.add_argument(
+        '--roofline',
+        action='store_true',
+        help='the most images a second that an RTX 4090, A100, H100 and H200 can do, '
+        'and the least time of each operator: computed, nothing is run',
+    )
     on = parser.add_argument_group('on what')
     on.add_argument('--batch-size', type=int, metavar='N', help='images a batch')
     on.add_argument(
@@ -107,7 +113,7 @@ def parse_args() -> argparse.Namespace:
         parser.error('--plot draws what --scale measures')
     measures = (
         *('infer', 'train', 'stages', 'heads', 'pooling', 'counts'),
-        *('kernels', 'scale', 'loader'),
+        *('kernels', 'scale', 'loader', 'roofline'),
     )
     if not any(getattr(args, name) for name in measures):
         parser.error(f'say what to measure: --{", --".join(measures)}')

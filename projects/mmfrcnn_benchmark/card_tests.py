@@ -84,7 +84,7 @@ class _Outcomes:
         if report.failed:
             crash = getattr(report.longrepr, 'reprcrash', None)
             reason = (crash.message if crash else report.longreprtext).strip()
-            name = report.nodeid.rpartition('/')[2]
+            name = report.nodeid.partition('::')[2] or 'it cannot be collected'
             self.failed.append(f'{name}: {reason.partition(chr(10))[0]}')
 
 

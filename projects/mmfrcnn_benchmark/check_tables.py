@@ -24,8 +24,8 @@ def render_check(report: dict[str, Any]) -> str:
     tests = [one for one in results if one['benchmark'] == 'tests']
     blocks = ['# GPU check', _listed(f'{k}: {v}' for k, v in report['machine'].items())]
     if tests:
-        failed = _listed(line for one in tests for line in one['failed'])
-        blocks += ['## Tests', test_table(tests), failed]
+        failed = (f'{one["file"]}, {line}' for one in tests for line in one['failed'])
+        blocks += ['## Tests', test_table(tests), _listed(failed)]
     if steps:
         blocks += ['## Steps', _settings(steps[0]), steps_table(steps)]
         blocks += ['### What a step asks of the GPU', asks_table(steps)]

@@ -24,6 +24,7 @@ from mmfrcnn_benchmark.counts import compare_counts
 from mmfrcnn_benchmark.kernels import compile_kernels
 from mmfrcnn_benchmark.loader import measure_loader
 from mmfrcnn_benchmark.pooling import compare_pooling
+from mmfrcnn_benchmark.roofline import compute_roofline
 from mmfrcnn_benchmark.scale import draw, measure_scale
 from mmfrcnn_benchmark.tables import render
 from mmfrcnn_benchmark.workload import Workload
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
     ]
     if args.kernels:
         jobs.append(partial(compile_kernels, _say))
+    if args.roofline:
+        jobs.append(partial(compute_roofline, _say))
     results: list[dict[str, Any]] = []
     for job in jobs:
         results.append(job())

@@ -27,6 +27,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def title(result: Result) -> str:
     """Say in a line what was measured."""
+    if result['benchmark'] == 'roofline':
+        return 'R50-FPN, 800x1344, bfloat16: computed, not measured'
     if result['benchmark'] == 'loader':
         return f'{result["config"]}, batches of {result["batch"]}, nothing but loading'
     if result['benchmark'] == 'kernels':
@@ -162,6 +164,57 @@ def kernel_table(result: Result) -> str:
     return table(head, [*rows, ('at most', *limits)])
 
 
+def roofline_table(result: Result) -> str:
+    """Return the tables of :func:`~mmfrcnn_benchmark.roofline.compute_roofline`."""
+    steps = {(one['mode'], one['images']): one for one in result['steps']}
+    batches = list(dict.fromkeys(images for _, images in steps))
+    counts = [
+        (str(n), *(_tera(steps[mode, n]) for mode in ('train', 'infer')))
+        for n in batches
+    ]
+    cards = list(result['steps'][0]['bounds'])
+    bounds = []
+    for card in cards:
+        for n in batches:
+            cells: list[str] = []
+            for mode in ('train', 'infer'):
+                least = steps[mode, n]['bounds'][card]
+                cells.append(' / '.join(f'{1000 * v:.3g}' for v in least.values()))
+                cells.append(f'{n / least["layers"]:,.0f}')
+            bounds.append((card, str(n), *cells))
+    ms = 'ms by arithmetic / bytes / layer'
+    head = ('card', 'batch', f'train: {ms}', 'images/s', f'infer: {ms}', 'images/s')
+    return '\n\n'.join(
+        (
+            table(('batch', 'train: TFLOP / GB', 'infer: TFLOP / GB'), counts),
+            table(head, bounds),
+            _operator_bounds(result['operators'], cards),
+        )
+    )
+
+
+def _tera(step: dict[str, Any]) -> str:
+    return f'{step["flops"] / 1e12:.2f} / {step["bytes"] / 1e9:.1f}'
+
+
+def _operator_bounds(operators: list[dict[str, Any]], cards: Sequence[str]) -> str:
+    rows = []
+    for one in operators:
+        once = f'{one["bytes_once"] / 1e6:.1f} + ' if one['bytes_once'] else ''
+        launches = dict.fromkeys(one['launches'].values())
+        rows.append(
+            (
+                one['operator'],
+                f'{one["count"]:,} N {one["counted"]}',
+                f'{once}{one["bytes"] / 1e6:.2f} N',
+                ', '.join('?' if n is None else str(n) for n in launches),
+                *(f'{1e6 * one["bounds"][card]:.0f}' for card in cards),
+            )
+        )
+    head = ('operator, N images', 'work', 'MB', 'launches in plain torch')
+    return table((*head, *(f'{card}, us' for card in cards)), rows)
+
+
 def _stage_row(stage: str, times: dict[str, list[float]]) -> tuple[str, ...]:
     ours, *peers = times
     ratio = '-'
@@ -194,6 +247,7 @@ TABLES = {
     'scale': scale_table,
     'loader': loader_table,
     'kernels': kernel_table,
+    'roofline': roofline_table,
 }
 
 

@@ -60,7 +60,7 @@ def test_runs_to_its_end(tmp_path):
     iou, broken, nms, infer = report['parts']
     assert iou['result']['passed'] >= 12 and iou['result']['failed'] == []
     assert broken['result']['skipped'] == 1 and broken['result']['passed'] == 0
-    line = 'test_broken.py::test_of_the_card: ValueError: too many dots'
+    line = 'test_of_the_card: ValueError: too many dots'
     assert broken['result']['failed'] == [line]
     assert nms['part'] == 'NMS, batch 1, float32'  # boxes have full precision
     assert set(nms['result']['seconds']) == {'for CPUs', 'plain torch', 'torchvision'}
@@ -71,7 +71,7 @@ def test_runs_to_its_end(tmp_path):
     text = (out / 'gpu_check.md').read_text()
     assert text in done.stdout
     for title in (
-        f'- {line}',
+        f'test_broken.py, {line}',
         '## Tests',
         '## Steps',
         '## Operators alone',
@@ -158,7 +158,7 @@ def test_failures_are_in_the_tables(tmp_path):
         def run(self, part, seconds):
             if part.name == 'train':
                 raise PartError('OutOfMemoryError: 9 GiB')
-            failed = ['test_nms.py::test_ties: AssertionError']
+            failed = ['test_ties: AssertionError']
             return dict(
                 benchmark='tests', file='a.py', passed=3, skipped=0, failed=failed
             )
@@ -170,7 +170,7 @@ def test_failures_are_in_the_tables(tmp_path):
     report.add(Part('infer', hang), Broken(), 3, 30)
     assert not report.tests_passed()
     text = (tmp_path / 'gpu_check.md').read_text()
-    assert '- test_nms.py::test_ties: AssertionError' in text
+    assert '- a.py, test_ties: AssertionError' in text
     assert '## Failed\n\n- train: OutOfMemoryError: 9 GiB' in text
     assert '## Left out\n\n- infer: no time was left' in text
     assert json.loads((tmp_path / 'gpu_check.json').read_text()) == report.content
