@@ -52,6 +52,7 @@ WARP = 32
 # What rounds once where operators round twice, or not to the nearest, or drops the
 # smallest numbers.
 INEXACT = re.compile(r'\b(?:fma|div\.full|div\.approx|rcp|ex2|lg2)\.\S+|\S+\.ftz\S*')
+ATOMIC = re.compile(r'\b(?:atom|red)\.\S+')
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ class Kernel:
         name (str): Of the row.
         function (Any): What ``triton.jit`` made.
         arguments (dict): In order: Triton's type of a run-time argument (``'*fp32'``,
-            ``'i32'``, ``'fp32'``), or the value of a ``tl.constexpr``.
+            ``'i32'``, ``'fp32'``; of a tuple, a tuple), or the value of a
+            ``tl.constexpr``.
         num_warps (int): As launched.
         num_stages (int): As launched.
         enable_fp_fusion (bool): As launched.
         exact (bool): Gives the bits of plain operators.
+        ordered (bool): Gives the same bits in every run: nothing atomic is in it.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Kernel:
     num_stages: int = 3
     enable_fp_fusion: bool = True
     exact: bool = False
+    ordered: bool = False
 
 
 def _match() -> Iterator[Kernel]:
@@ -104,9 +108,35 @@ def _match() -> Iterator[Kernel]:
     )
 
 
+def _roi_align() -> Iterator[Kernel]:
+    """The kernels of a pyramid of four levels with 256 channels, pooled to 7 x 7."""
+    from mmfrcnn.ops.roi_align import cuda
+
+    sizes = {name: ('fp32',) * 4 for name in ('heights', 'widths', 'scales')}
+    rule = dict(channels=256, size=7, ratio=0, aligned=True)
+    for kind in ('fp32', 'fp16', 'bf16'):
+        maps = dict(maps=(f'*{kind}',) * 4, **sizes, rois='*fp32')
+        given = dict(levels='*i64', pooled=f'*{kind}', images='fp32')
+        shape = dict(cells=8, block=cuda.FORWARD_ELEMENTS // 8)
+        yield Kernel(
+            f'RoIAlign: forward, {kind}',
+            cuda.align_kernel,
+            {**maps, **given, **rule, **shape},
+        )
+        given = dict(order='*i64', bounds='*i64', grad=f'*{kind}', images='fp32')
+        shape = dict(tile=cuda.TILE, block=cuda.TILE_CHANNELS, chunk=cuda.CHUNK)
+        yield Kernel(
+            f'RoIAlign: backward, {kind}',
+            cuda.backward_kernel,
+            {**maps, **given, **rule, **shape},
+            ordered=True,
+            num_warps=cuda.BACKWARD_WARPS,
+        )
+
+
 # One function an op, which imports its kernels, and Triton, when they are asked for:
 # `yield Kernel('NMS: overlaps', cuda.overlaps, dict(boxes='*fp32', BLOCK=cuda.BLOCK))`.
-SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (_match,)
+SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (_match, _roi_align)
 
 
 def compile_kernels(progress: Progress) -> dict[str, Any]:
@@ -141,7 +171,8 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
     Returns:
         dict: ``kernel``, ``capability``, ``threads`` of a block; ``registers`` and
         ``spilled`` (bytes of local memory) of a thread, ``shared`` (bytes) of a block;
-        ``rounded``: an exact kernel's instructions that round in a way of their own.
+        ``rounded``: an exact kernel's instructions that round in a way of their own;
+        ``atomic``: those of an ordered one whose order nobody gives.
 
     Raises:
         UserError: If Triton interprets.
@@ -159,8 +190,8 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
     values = {n: v for n, v in kernel.arguments.items() if not _is_type(v)}
     # Torch's allocations begin at multiples of 16 bytes, and Triton counts on it.
     aligned = {
-        (i,): [['tt.divisibility', 16]]
-        for i, kind in enumerate(types.values())
+        place: [['tt.divisibility', 16]]
+        for place, kind in _places(types)
         if kind.startswith('*')
     }
     compiled = triton.compile(
@@ -181,6 +212,7 @@ def compile_kernel(kernel: Kernel, card: Card) -> dict[str, Any]:
         spilled=usage['STACK'] + usage['LOCAL'],
         shared=max(usage['SHARED'], compiled.metadata.shared),
         rounded=INEXACT.findall(compiled.asm['ptx']) if kernel.exact else [],
+        atomic=ATOMIC.findall(compiled.asm['ptx']) if kernel.ordered else [],
     )
 
 
@@ -193,6 +225,7 @@ def excess(row: dict[str, Any]) -> list[str]:
         'registers': (row['registers'] * row['threads'], REGISTERS_A_BLOCK),
         'bytes of shared memory': (row['shared'], card.shared),
         'inexact instructions': (len(row['rounded']), 0),
+        'atomic instructions': (len(row['atomic']), 0),
     }
     return [
         f'{row["kernel"]} on sm_{card.capability}: {taken:,} {what}, of {most:,}'
@@ -202,7 +235,16 @@ def excess(row: dict[str, Any]) -> list[str]:
 
 
 def _is_type(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value[0] if isinstance(value, tuple) else value, str)
+
+
+def _places(types: dict[str, Any]) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield where each argument stands, and its type: those of a tuple one by one."""
+    for i, kind in enumerate(types.values()):
+        if isinstance(kind, tuple):
+            yield from (((i, j), one) for j, one in enumerate(kind))
+        else:
+            yield (i,), kind
 
 
 def _usage(cubin: bytes) -> dict[str, int]:

@@ -52,12 +52,13 @@ def test_a_kernel_that_spills_is_seen(compiled):
         (dict(registers=129, threads=512), '66,048 registers, of 65,536'),
         (dict(shared=101_377), '101,377 bytes of shared memory, of 101,376'),
         (dict(rounded=['fma.rn.f32']), '1 inexact instructions, of 0'),
+        (dict(atomic=['red.global.add.f32']), '1 atomic instructions, of 0'),
     ],
 )
 def test_what_a_card_does_not_have(taken, complaint):
     row = dict(
         kernel='a', capability=86, threads=128, registers=255, spilled=0, shared=101_376
     )
-    row['rounded'] = []
+    row['rounded'] = row['atomic'] = []
     assert kernels.excess(row) == []
     assert kernels.excess({**row, **taken}) == [f'a on sm_86: {complaint}']

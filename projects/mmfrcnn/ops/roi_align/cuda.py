@@ -68,7 +68,7 @@ def align(
     cells = triton.next_power_of_2(output_size)
     block = min(triton.next_power_of_2(channels), max(FORWARD_ELEMENTS // cells, 1))
     with torch.cuda.device_of(rois):
-        _align[len(rois) * output_size, triton.cdiv(channels, block)](
+        align_kernel[len(rois) * output_size, triton.cdiv(channels, block)](
             maps,
             *_floats(heights, widths, scales),
             rois.float().contiguous(),
@@ -104,7 +104,7 @@ def align_backward(
     block = min(triton.next_power_of_2(channels), TILE_CHANNELS)
     order, bounds = _by_map(rois, levels, images, len(maps))
     with torch.cuda.device_of(rois):
-        _align_backward[images * tiles, triton.cdiv(channels, block)](
+        backward_kernel[images * tiles, triton.cdiv(channels, block)](
             tuple(maps),
             *_floats(heights, widths, scales),
             rois[order].float(),
@@ -148,7 +148,7 @@ def _by_map(
 
 
 @triton.jit
-def _align(
+def align_kernel(
     maps,
     heights,
     widths,
@@ -203,7 +203,7 @@ def _align(
 
 
 @triton.jit
-def _align_backward(
+def backward_kernel(
     maps,
     heights,
     widths,
