@@ -1,10 +1,11 @@
 """From class scores and refined boxes of all proposals to the detections of each image.
 
-Shapes: N images, P proposal slots, C classes, M candidates over the whole batch.
+Shapes: N images, P proposal slots, C classes, K candidate slots, D detection slots.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,7 +15,13 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.modeling.nms_config import plain_nms_threshold
+from mmfrcnn.ops.compact import compact
 from mmfrcnn.ops.nms import grouped_nms
+from mmfrcnn.ops.rows import gather_rows
+from mmfrcnn.structures.detections import Detections
+
+# A sum of probabilities may round to more than 1.
+LARGEST_SUM = 1.001
 
 
 @torch.no_grad()
@@ -26,7 +33,8 @@ def select_detections(
     iou_threshold: float,
     max_per_img: int,
     class_agnostic: bool = False,
-) -> list[InstanceData]:
+    exclusive: bool = False,
+) -> Detections:
     """Threshold, suppress within each (image, class), keep the best of each image.
 
     Args:
@@ -38,44 +46,82 @@ def select_detections(
         iou_threshold (float): NMS above this IoU.
         max_per_img (int): Detections an image; not positive: all.
         class_agnostic (bool): Whether classes suppress each other.
+        exclusive (bool): Whether the scores of a proposal sum to 1 at most, as a
+            softmax's do: then fewer slots hold all candidates.
 
     Returns:
-        list[InstanceData]: ``bboxes`` (D, 4), ``scores`` (D,), ``labels`` (D,) of each
-        image, best first.
+        Detections: Best first, equals in the order of proposals, then classes. D is the
+        smaller of ``max_per_img`` and K.
     """
-    images, _, classes = scores.shape
+    images, proposals, classes = scores.shape
     above = (scores > score_thr) & torch.isfinite(boxes).all(-1)
-    image, proposal, label = above.nonzero(as_tuple=True)  # each (M,)
-    boxes = boxes.expand(-1, -1, classes, -1)[image, proposal, label]  # (M, 4)
-    scores = scores[image, proposal, label]
-    groups = image if class_agnostic else image * classes + label
-    keep = grouped_nms(boxes, scores, groups, iou_threshold)
+    most = _most_above(score_thr, classes) if exclusive else classes
+    index, filled = compact(above.flatten(1), proposals * most)  # (N, K)
+    scores = scores.flatten(1).gather(1, index)
+    labels = index % classes
+    row = index if boxes.shape[2] == classes else index // classes
+    boxes = gather_rows(boxes.flatten(1, 2), row)  # (N, K, 4)
 
-    # Image by image, the kept before the suppressed, the better before the worse.
-    order = scores.masked_fill(~keep, -1).argsort(descending=True, stable=True)
-    order = order[image[order].argsort(stable=True)]
-    per_image = torch.zeros(2, images, dtype=torch.int64, device=scores.device)
-    per_image.index_add_(1, image, torch.stack([torch.ones_like(image), keep.long()]))
-    boxes, scores, label = boxes[order], scores[order], label[order]
+    image = torch.arange(images, device=labels.device)[:, None]
+    own = image if class_agnostic else image * classes + labels
+    groups, boxes = _set_apart(own.expand_as(labels), boxes, filled, proposals, classes)
+    keep = grouped_nms(
+        boxes.flatten(0, 1), scores.flatten(), groups.flatten(), iou_threshold
+    )
+    keep = keep.view_as(filled) & filled
+    ranked = scores.masked_fill(~keep, -math.inf)
+    order = ranked.argsort(dim=1, descending=True, stable=True)
+    if max_per_img > 0:
+        order = order[:, :max_per_img]
+    mask = keep.gather(1, order)  # (N, D)
+    return Detections(
+        gather_rows(boxes, order).masked_fill_(~mask[..., None], 0),
+        scores.gather(1, order).masked_fill_(~mask, 0),
+        labels.gather(1, order).masked_fill_(~mask, 0),
+        mask,
+    )
 
-    results = []
-    candidates, kept = per_image.tolist()  # the one wait for the device of the packing
-    start = 0
-    for count, survivors in zip(candidates, kept, strict=True):
-        stop = min(survivors, max_per_img) if max_per_img > 0 else survivors
-        chosen = slice(start, start + stop)
-        results.append(
-            InstanceData(
-                bboxes=boxes[chosen], scores=scores[chosen], labels=label[chosen]
-            )
-        )
-        start += count
-    return results
+
+def _most_above(score_thr: float, classes: int) -> int:
+    """How many scores of a softmax can exceed a threshold."""
+    if score_thr <= 0:
+        return classes
+    return min(classes, int(LARGEST_SUM / score_thr))
+
+
+def _set_apart(
+    groups: Tensor, boxes: Tensor, filled: Tensor, room: int, classes: int
+) -> tuple[Tensor, Tensor]:
+    """Put empty slots into groups of their own, where they cost NMS little.
+
+    No such group is larger than ``room``, and the first of its boxes, which are equal,
+    suppresses the others.
+
+    Args:
+        groups (Tensor): Of filled slots, below N * C, shape (N, K).
+        boxes (Tensor): Shape (N, K, 4).
+        filled (Tensor): Shape (N, K).
+        room (int): Boxes a group.
+        classes (int): C.
+
+    Returns:
+        tuple: groups (N, K) and boxes (N, K, 4).
+    """
+    images, slots = groups.shape
+    device = groups.device
+    row = torch.arange(images, device=device)[:, None]
+    column = torch.arange(slots, device=device)
+    others = images * classes + row * -(-slots // room) + column // room
+    corners = (torch.arange(4, device=device) // 2).to(boxes.dtype)  # 0, 0, 1, 1
+    return (
+        torch.where(filled, groups, others),
+        torch.where(filled[..., None], boxes, corners),
+    )
 
 
 def suppress_detections(
-    boxes: Tensor, scores: Tensor, cfg: dict[str, Any]
-) -> list[InstanceData]:
+    boxes: Tensor, scores: Tensor, cfg: dict[str, Any], exclusive: bool = False
+) -> Detections:
     """Suppress as mmdet's ``test_cfg.rcnn`` says.
 
     Plain NMS is :func:`select_detections`; of any other kind it is mmdet's own, image
@@ -90,6 +136,7 @@ def suppress_detections(
             iou_threshold=threshold,
             max_per_img=cfg['max_per_img'],
             class_agnostic=cfg['nms'].get('class_agnostic', False),
+            exclusive=exclusive,
         )
     results = []
     for image_boxes, image_scores in zip(boxes, scores, strict=True):
@@ -105,4 +152,4 @@ def suppress_detections(
                 bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
             )
         )
-    return results
+    return Detections.of(results, scores.device)

@@ -26,6 +26,7 @@ from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.sampler import image_keys
 from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.assignment import Assignment
+from mmfrcnn.structures.detections import Detections
 from mmfrcnn.structures.padded_instances import (
     PaddedInstances,
     image_sizes,
@@ -249,7 +250,7 @@ class BatchedRoIHead(BaseModule):
         rpn_results_list: Sequence[InstanceData],
         batch_data_samples: list[DetDataSample],
         rescale: bool = False,
-    ) -> list[InstanceData]:
+    ) -> Detections:
         """Classify and refine the proposals of every image.
 
         Args:
@@ -259,8 +260,8 @@ class BatchedRoIHead(BaseModule):
             rescale (bool): Whether to answer in original image pixels.
 
         Returns:
-            list[InstanceData]: ``bboxes`` (D, 4) xyxy, ``scores`` (D,), ``labels`` (D,)
-            of each image, best first.
+            Detections: In slots, best first; also the list of each image's ``bboxes``
+            (d, 4) xyxy, ``scores`` (d,) and ``labels`` (d,).
         """
         metas = [sample.metainfo for sample in batch_data_samples]
         proposals = padded_proposals(rpn_results_list, x[0].device)
@@ -279,7 +280,7 @@ class BatchedRoIHead(BaseModule):
             scores = scores.masked_fill(~large, -1)
         if rescale:
             boxes = boxes / scale_factors(metas, boxes.device)[:, None]
-        return suppress_detections(boxes, scores, self.test_cfg)
+        return suppress_detections(boxes, scores, self.test_cfg, not independent)
 
     def _refine(self, boxes: Tensor, deltas: Tensor, metas: list[dict]) -> Tensor:
         """Apply deltas (R, 4 C) to proposals (N, P, 4), clipped: (N, P, C or 1, 4)."""

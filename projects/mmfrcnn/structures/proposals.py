@@ -11,6 +11,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfrcnn.structures.detections import Detections
 from mmfrcnn.structures.padded_instances import (
     PaddedInstances,
     pad_instances,
@@ -18,11 +19,8 @@ from mmfrcnn.structures.padded_instances import (
 )
 
 
-class Proposals(Sequence):
-    """The proposals of N images in P slots each, best first.
-
-    It is also the list of per-image ``InstanceData`` that mmdet's heads expect. The
-    list is made only when somebody asks for an image: that has to wait for the device.
+class Proposals(Detections):
+    """The proposals of N images in P slots each: detections of one class, an object.
 
     Args:
         boxes (Tensor): xyxy in input pixels, float32, shape (N, P, 4); zeros in empty
@@ -32,26 +30,8 @@ class Proposals(Sequence):
     """
 
     def __init__(self, boxes: Tensor, scores: Tensor, mask: Tensor) -> None:
-        self.boxes = boxes
-        self.scores = scores
-        self.mask = mask
-        self._instances: list[InstanceData] | None = None
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def __getitem__(self, image):
-        if self._instances is None:
-            counts = self.mask.sum(1).tolist()
-            self._instances = [
-                InstanceData(
-                    bboxes=self.boxes[i, :count],
-                    scores=self.scores[i, :count],
-                    labels=torch.zeros_like(self.scores[i, :count], dtype=torch.int64),
-                )
-                for i, count in enumerate(counts)
-            ]
-        return self._instances[image]
+        labels = torch.zeros_like(scores, dtype=torch.int64)
+        super().__init__(boxes, scores, labels, mask)
 
     def rescaled(self, metas: Sequence[dict]) -> Proposals:
         """Return the same in pixels of the original images."""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmdet.models.layers import multiclass_nms
 
-from mmfrcnn.modeling.detections import select_detections
+from mmfrcnn.modeling.detections import select_detections, suppress_detections
+from mmfrcnn.ops.backend import using
+from mmfrcnn.ops.iou import pairwise_iou
+
+
+@pytest.fixture(params=['cpu', 'reference'], autouse=True)
+def _backend(request):
+    """As many slots as are needed, and as many as may be."""
+    with using(request.param):
+        yield
 
 
 def candidates(seed, images=4, proposals=60, classes=5, agnostic=False):
@@ -26,7 +36,7 @@ def expected_detections(boxes, scores, *, class_agnostic=False, **rules):
         found.append(
             multiclass_nms(
                 image_boxes.flatten(1),
-                torch.nn.functional.pad(image_scores, (0, 1)),
+                F.pad(image_scores, (0, 1)),
                 rules['score_thr'],
                 nms,
                 rules['max_per_img'],
@@ -56,6 +66,95 @@ def test_equals_mmdet(agnostic_boxes, class_agnostic, score_thr, max_per_img):
     )
     compare(found, expected)
     assert all(len(one) for one in found)
+
+
+@pytest.mark.parametrize('class_agnostic', [False, True])
+@pytest.mark.parametrize('max_per_img', [-1, 12])
+def test_ties_go_by_proposal_then_class(class_agnostic, max_per_img):
+    """Against the definition: a sweep over all candidates of an image."""
+    boxes, scores = candidates(7, images=2, proposals=40, classes=4)
+    boxes, scores = (boxes / 20).round() * 20, (scores * 8).round() / 8
+    found = select_detections(
+        boxes,
+        scores,
+        score_thr=0.1,
+        iou_threshold=0.4,
+        max_per_img=max_per_img,
+        class_agnostic=class_agnostic,
+    )
+    ties = 0
+    for mine, image_boxes, image_scores in zip(found, boxes, scores, strict=True):
+        flat = image_scores.flatten().tolist()
+        corners = image_boxes.flatten(0, 1).double()
+        overlap = pairwise_iou(corners, corners)
+        order = sorted(range(len(flat)), key=lambda place: -flat[place])
+        kept = []
+        for place in order:
+            rivals = [o for o in kept if class_agnostic or o % 4 == place % 4]
+            suppressed = (overlap[place, rivals] > 0.4).any()
+            if flat[place] > 0.1 and not suppressed:
+                kept.append(place)
+        kept = kept[:max_per_img] if max_per_img > 0 else kept
+        assert mine.labels.tolist() == [place % 4 for place in kept]
+        assert mine.scores.tolist() == [flat[place] for place in kept]
+        assert torch.equal(mine.bboxes, image_boxes.flatten(0, 1)[kept])
+        ties += len(kept) - len(mine.scores.unique())
+    assert ties > 10
+
+
+@pytest.mark.parametrize('equal', [1, 2, 3, 7, 19, 20, 21, 49])
+def test_slots_hold_all_that_a_softmax_lets_pass(equal):
+    """As many classes as can be, of equal probability, just above the threshold."""
+    logits = torch.full((1, 3, 60), -200.0)
+    logits[..., :equal] = 0.0
+    scores = logits.softmax(-1)[..., :-1]
+    boxes = torch.arange(3.0)[:, None] * 50 + torch.tensor([0.0, 0, 9, 9])
+    for threshold in (1 / equal - 1e-7, 1 / equal - 1e-3, 1 / equal):
+        rules = dict(score_thr=threshold, iou_threshold=0.5, max_per_img=-1)
+        (found,) = select_detections(
+            boxes.view(1, 3, 1, 4), scores, exclusive=True, **rules
+        )
+        assert len(found) == int((scores > threshold).sum())
+        assert len(found) == 3 * equal or threshold == 1 / equal
+
+
+def test_a_softmax_is_given_as_many_slots_as_it_may_need():
+    boxes, scores = candidates(8, proposals=30, classes=12)
+    rules = dict(score_thr=0.3, iou_threshold=0.5, max_per_img=-1)
+    plain = select_detections(boxes, scores, **rules)
+    few = select_detections(boxes, scores, exclusive=True, **rules)
+    slots = few.boxes.shape[1]
+    assert slots == plain.boxes.shape[1] or slots == 30 * 3 < plain.boxes.shape[1]
+    compare(
+        few, [(torch.cat([o.bboxes, o.scores[:, None]], 1), o.labels) for o in plain]
+    )
+
+
+def test_empty_slots_hold_zeros():
+    boxes, scores = candidates(9)
+    boxes[0, 3] = float('nan')
+    found = select_detections(
+        boxes, scores, score_thr=0.1, iou_threshold=0.5, max_per_img=-1
+    )
+    assert found.mask.any() and not found.mask.all()
+    for values in (found.boxes, found.scores, found.labels):
+        assert not values[~found.mask].any()
+        assert torch.isfinite(values).all()
+
+
+@pytest.mark.parametrize('images', [0, 3])
+def test_other_suppression_comes_in_slots_too(images):
+    boxes, scores = (values[:images] for values in candidates(10))
+    scores[1:2] = 0.0
+    nms = dict(type='soft_nms', iou_threshold=0.5)
+    cfg = dict(score_thr=0.05, nms=nms, max_per_img=20)
+    found = suppress_detections(boxes, scores, cfg)
+    expected = [
+        multiclass_nms(one.flatten(1), F.pad(other, (0, 1)), 0.05, nms, 20)
+        for one, other in zip(boxes, scores, strict=True)
+    ]
+    compare(found, expected)
+    assert found.mask.sum(1).tolist() == [len(labels) for _, labels in expected]
 
 
 def test_images_may_have_none():
@@ -121,7 +220,8 @@ def test_an_image_is_detected_alike_alone_and_in_a_batch():
 def test_cuda_equals_cpu():
     boxes, scores = candidates(5, proposals=300)
     rules = dict(score_thr=0.05, iou_threshold=0.5, max_per_img=100)
-    here = select_detections(boxes, scores, **rules)
+    with using('cpu'):
+        here = select_detections(boxes, scores, **rules)
     there = select_detections(boxes.cuda(), scores.cuda(), **rules)
     for mine, other in zip(here, there, strict=True):
         assert torch.equal(mine.bboxes, other.bboxes.cpu())
