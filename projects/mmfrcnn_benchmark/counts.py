@@ -1,7 +1,9 @@
 """How many operators a step dispatches, and how many make the host wait for a GPU.
 
-Counted on a CPU by the operators that need a value or a size from the device, with the
-implementations that a GPU runs. Pre-processing of the images is left out.
+Ours are counted on a fake device, which sees copies as well. The peers ask for values
+on their way, which a fake device does not have: theirs are counted on a CPU, by the
+operators that need a value or a size from the device, and their copies are not seen.
+Pre-processing of the images is left out.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmfrcnn.ops.backend import using
+from mmfrcnn.deploy.fold import fold_batch_norms
 from mmfrcnn_benchmark.compare import Progress
 from mmfrcnn_benchmark.contenders import Contender
+from mmfrcnn_benchmark.fake_device import DEVICE, FakeDevice, fake_device
 from mmfrcnn_benchmark.machine import describe_machine
+from mmfrcnn_benchmark.openmmlab import Ours
 from mmfrcnn_benchmark.workload import Workload, make_scenes
 
 WAITING = (
@@ -111,13 +115,11 @@ def compare_counts(
     """
     counts: dict[str, dict] = {}
     for kind in kinds:
+        count = _count_on_fake_device if kind is Ours else _count_on_cpu
         counts[kind.name] = {}
         for mode, training in (('train', True), ('infer', False)):
-            contender = kind(work, training)
-            for images in BATCHES:
-                progress(f'counting {kind.name}, {mode}, batch {images}')
-                batch = contender.prepare(make_scenes(replace(work, images=images)))
-                found = _count(contender, batch)
+            progress(f'counting {kind.name}, {mode}')
+            for images, found in count(kind, work, training).items():
                 counts[kind.name][f'{mode} {images}'] = dict(
                     operators=found.total, waits=sum(found.waits.values())
                 )
@@ -129,8 +131,40 @@ def compare_counts(
     )
 
 
-def _count(contender: Contender, batch: Any) -> Counted:
-    with using('reference'), torch.set_grad_enabled(contender.training):
-        step = contender.without_preprocessing(batch)
-        step()  # anchors are made once a shape
-        return count_operators(step)
+def _count_on_cpu(
+    kind: type[Contender], work: Workload, training: bool
+) -> dict[int, Counted]:
+    """Count the second step of each batch: anchors are made once a shape."""
+    contender, found = kind(work, training), {}
+    for images in BATCHES:
+        step = _step(contender, images)
+        step()
+        found[images] = count_operators(step)
+    return found
+
+
+def _count_on_fake_device(
+    kind: type[Contender], work: Workload, training: bool
+) -> dict[int, FakeDevice]:
+    """Count likewise, on a GPU that is not there."""
+    found = {}
+    contender = kind(work, training=True)  # to infer, it would be made for a CPU
+    contender.training = training
+    if not training:
+        fold_batch_norms(contender.model.eval())
+    with fake_device():
+        contender.work = replace(work, device=str(DEVICE))
+        contender.model.to(DEVICE)
+        for images in BATCHES:
+            step = _step(contender, images)
+            step()
+            with FakeDevice() as found[images]:
+                step()
+    return found
+
+
+def _step(contender: Contender, images: int) -> Callable[[], object]:
+    """Return the forward of a step, pre-processing done."""
+    batch = contender.prepare(make_scenes(replace(contender.work, images=images)))
+    forward = contender.without_preprocessing(batch)
+    return torch.set_grad_enabled(contender.training)(forward)

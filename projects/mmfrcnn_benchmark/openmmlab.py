@@ -38,6 +38,7 @@ STOCK_CONFIG = '.mim/configs/_base_/models/faster-rcnn_r50_fpn.py'
 
 class _OpenMMLab(Contender):
     config_file: ClassVar[Path]
+    truth_on_host: ClassVar[bool] = False
 
     def build(self) -> nn.Module:
         model = build_detector(self.config_file, self.work.classes)
@@ -46,16 +47,18 @@ class _OpenMMLab(Contender):
 
     def prepare(self, scenes: list[Scene]) -> dict:
         device = self.work.device
+        truth_device = 'cpu' if self.truth_on_host else device
         samples = []
         for number, scene in enumerate(scenes):
             height, width = scene.image.shape[1:]
             sample = DetDataSample(
                 gt_instances=InstanceData(
-                    bboxes=scene.boxes.to(device), labels=scene.labels.to(device)
+                    bboxes=scene.boxes.to(truth_device),
+                    labels=scene.labels.to(truth_device),
                 ),
                 ignored_instances=InstanceData(
-                    bboxes=scene.boxes[:0].to(device),
-                    labels=scene.labels[:0].to(device),
+                    bboxes=scene.boxes[:0].to(truth_device),
+                    labels=scene.labels[:0].to(truth_device),
                 ),
                 metainfo=dict(
                     img_id=number,
@@ -95,6 +98,7 @@ class Ours(_OpenMMLab):
 
     name = 'mmfrcnn'
     config_file = OUR_CONFIG
+    truth_on_host = True  # from where the heads take it, as part of the step
 
     def build(self) -> nn.Module:
         """Build it as our tools do: rearranged for inference where it only infers."""

@@ -1,7 +1,7 @@
-"""How often a step makes the host wait for a GPU: no more often for a larger batch.
+"""What a step makes the host wait for, on a GPU that is not there.
 
-Counted on a CPU by the operators that need a value or a size from the device, on the
-paths that a GPU takes.
+The host is real, the device fake: see `mmfrcnn_benchmark.fake_device`. A step begins
+with a batch as the data loader gives it, images pinned and ground truth not.
 """
 
 from __future__ import annotations
@@ -10,46 +10,136 @@ import warnings
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmfrcnn_benchmark.counts import count_operators
+from mmfrcnn_benchmark.fake_device import DEVICE, fake_device
 
-from mmfrcnn.ops.backend import using
+from .conftest import ROOT, make_sample
 
-BATCH_SIZES = (2, 8, 16)
+# What training waits for, and an inference: the lists of its results.
+WAITS = {'loss': {}, 'predict': {'copy to the host': 1}}
+PER_IMAGE = pytest.mark.xfail(strict=True, reason="mmdet's RoI head goes by image")
+MODELS_OF_CONFIGS = [
+    'faster-rcnn_r50_fpn',
+    'faster-rcnn_r50-caffe_c4',
+    'faster-rcnn_r50-caffe_dc5',
+    'faster-rcnn_vgg16',
+    pytest.param('mask-rcnn_r50_fpn', marks=PER_IMAGE),
+    pytest.param('cascade-rcnn_r50_fpn', marks=PER_IMAGE),
+]
+PRECISIONS = [None, torch.float16, torch.bfloat16]
 
 
-@pytest.mark.parametrize('mode, most', [('loss', 6), ('predict', 4)])
-def test_waits_do_not_depend_on_the_batch(
-    our_config, build, collate, fabricated, mode, most
-):
-    our_config.train_cfg.rpn_proposal.update(nms_pre=200, max_per_img=100)
-    our_config.test_cfg.rpn.update(nms_pre=200, max_per_img=100)
-    model = build(our_config)
-    model.train(mode == 'loss')
-    found = {}
-    for size in BATCH_SIZES:
+def without_weights(node):
+    """Leave out what would be downloaded."""
+    if isinstance(node, dict):
+        node.update({key: None for key in ('weights', 'init_cfg') if key in node})
+    if isinstance(node, dict | list | tuple):
+        for child in node.values() if isinstance(node, dict) else node:
+            without_weights(child)
+
+
+def on_fake_device(config):
+    """Build a detector as the tools do, and bring it over."""
+    config.data_preprocessor.non_blocking = True
+    detector = MODELS.build(config)
+    with fake_device():
+        return detector.to(DEVICE)
+
+
+@pytest.fixture(scope='module')
+def detector(request):
+    """Return a shipped model on the fake device."""
+    init_default_scope('mmdet')
+    path = ROOT / f'configs/_base_/models/{request.param}.py'
+    config = Config.fromfile(path).model
+    without_weights(config)
+    return on_fake_device(config)
+
+
+def batch_of(sizes):
+    """Return a batch as the data loader would: the ground truth is not pinned."""
+    batch = [
+        make_sample(height, width, count, seed, classes=20, masks=True)
+        for seed, (height, width, count) in enumerate(sizes)
+    ]
+    return dict(
+        inputs=[one['inputs'].pin_memory() for one in batch],
+        data_samples=[one['data_samples'] for one in batch],
+    )
+
+
+def run(detector, mode, sizes, precision=None):
+    """Run a step's forward on the fake device; the result and what was counted."""
+    detector.train(mode == 'loss')
+    with fake_device(precision) as counted, torch.set_grad_enabled(mode == 'loss'):
+        data = detector.data_preprocessor(batch_of(sizes), mode == 'loss')
+        counted.total = 0
+        return detector(**data, mode=mode), counted
+
+
+def split(waits):
+    """Tell what happens between operators from what happens inside ours."""
+    inside = {name: n for name, n in waits.items() if name.startswith('mmfrcnn::')}
+    return {name: n for name, n in waits.items() if name not in inside}, inside
+
+
+@pytest.mark.parametrize('mode', WAITS)
+@pytest.mark.parametrize('precision', PRECISIONS, ids=['fp32', 'fp16', 'bf16'])
+@pytest.mark.parametrize('detector', MODELS_OF_CONFIGS, indirect=True)
+def test_a_step_waits_for_nothing_and_an_inference_once(detector, precision, mode):
+    """Nor does any operator's shape depend on data, or a tensor lie elsewhere."""
+    seen = set()
+    with detector.backbone.register_forward_hook(
+        lambda _, __, maps: seen.update(one.dtype for one in maps)
+    ):
+        sizes = [(224, 288, 3), (256, 200, 0)]
+        result, counted = run(detector, mode, sizes, precision)
+    assert seen == {precision or torch.float32}
+    assert split(counted.waits)[0] == WAITS[mode]
+    if mode == 'loss':
+        for name, loss in result.items():
+            losses = loss if isinstance(loss, list) else [loss]
+            assert {one.device for one in losses} == {DEVICE}, name
+            assert {one.dtype for one in losses} == {torch.float32}, name
+    else:
+        for one in result:
+            assert one.pred_instances.bboxes.device == DEVICE
+
+
+@pytest.mark.parametrize('mode', WAITS)
+def test_nothing_depends_on_the_size_of_the_batch(our_config, mode):
+    model = on_fake_device(our_config)
+    totals, waits, copies = [], [], []
+    for size in (2, 16):
         # As many objects in the largest image of each batch; some images have none.
         sizes = [(96, 128, 5 if i % 4 == 0 else i % 4 - 1) for i in range(size)]
-        data = collate(model, fabricated(sizes), mode == 'loss')
-        with torch.set_grad_enabled(mode == 'loss'):
-            model(**data, mode=mode)  # anchors are made once a shape
-            with using('reference'):
-                found[size] = count_operators(
-                    lambda data=data: model(**data, mode=mode)
-                )
-    for size, counted in found.items():
+        run(model, mode, sizes)  # anchors are made once a shape
+        _, counted = run(model, mode, sizes)
+        totals.append(counted.total)
+        waits.append(split(counted.waits)[0])
+        copies.append(counted.copies - size)  # each image is one
         print(f'{mode} batch {size}: {counted.total} operators,', dict(counted.waits))
-    waits = [sum(counted.waits.values()) for counted in found.values()]
-    assert len({tuple(sorted(c.waits.items())) for c in found.values()}) == 1
-    assert waits[0] <= most
-    # Nor does the number of operators; only detections are packed image by image.
-    if mode == 'loss':
-        totals = [counted.total for counted in found.values()]
-        assert totals[-1] <= 1.1 * totals[0]
-        assert totals[1] < 3099 / 2  # torchvision's, the fewest of the peers
+    assert waits == [WAITS[mode]] * 2
+    assert copies == [1 + sum(WAITS[mode].values())] * 2
+    # Only detections are packed image by image.
+    assert mode == 'predict' or totals[0] == totals[1]
+    assert totals[0] < 2672 / 2  # torchvision's, training at batch 8
 
 
-def test_stock_parts_are_counted_too(stock_config, build, collate, fabricated):
-    """The counter sees what it is meant to see: mmdet's parts wait image by image."""
+@pytest.mark.xfail(strict=True, reason='torchvision.nms asks how many boxes it keeps')
+@pytest.mark.parametrize('mode', WAITS)
+def test_nothing_is_waited_for_inside_our_operators(our_config, mode):
+    """In their plain form; a kernel is given to the device and left to it."""
+    model = on_fake_device(our_config)
+    _, counted = run(model, mode, [(96, 128, 3)] * 2)
+    assert split(counted.waits)[1] == {}
+
+
+def test_mmdets_parts_wait_image_by_image(stock_config, build, collate, fabricated):
+    """As the benchmark counts them, on a CPU: they need values on their way."""
     model = build(stock_config()).train()
     waits = []
     for size in (1, 3):
@@ -61,14 +151,13 @@ def test_stock_parts_are_counted_too(stock_config, build, collate, fabricated):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-@pytest.mark.parametrize('mode, most', [('loss', 6), ('predict', 4)])
+@pytest.mark.parametrize('mode', WAITS)
 @pytest.mark.parametrize('size', [2, 8])
-def test_cuda_waits_as_rarely(our_config, build, collate, fabricated, mode, most, size):
+def test_cuda_waits_as_rarely(our_config, build, collate, fabricated, mode, size):
     """CUDA's own count of what makes the host wait."""
     model = build(our_config).cuda()
     model.train(mode == 'loss')
-    sizes = [(96, 128, 5)] * size
-    data = collate(model, fabricated(sizes), mode == 'loss')
+    data = collate(model, fabricated([(96, 128, 5)] * size), mode == 'loss')
     with torch.set_grad_enabled(mode == 'loss'):
         model(**data, mode=mode)
         with warnings.catch_warnings(record=True) as caught:
@@ -79,5 +168,4 @@ def test_cuda_waits_as_rarely(our_config, build, collate, fabricated, mode, most
             finally:
                 torch.cuda.set_sync_debug_mode('default')
     waits = [str(one.message) for one in caught if 'synchroniz' in str(one.message)]
-    # Detections are packed, image by image, on the host.
-    assert len(waits) <= most + (size if mode == 'predict' else 0), waits
+    assert len(waits) <= sum(WAITS[mode].values()), waits

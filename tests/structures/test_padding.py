@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.structures import InstanceData
 
-from mmfrcnn.structures.padded_instances import image_sizes, pad_instances
+from mmfrcnn.structures.padded_instances import pad_instances
 
 CPU = torch.device('cpu')
 
@@ -34,7 +34,7 @@ def test_each_image_keeps_its_boxes_in_order():
         for image, count in enumerate(counts)
     ]
     padded = pad_instances(batch, CPU)
-    assert padded.boxes.shape == (4, 7, 4)
+    assert padded.boxes.shape == (4, 7, 4)  # as many slots as the fullest image needs
     assert padded.mask.sum(1).tolist() == counts
     for image, one in enumerate(batch):
         count = counts[image]
@@ -70,12 +70,3 @@ def test_float64_and_int_boxes_become_float32():
     padded = pad_instances([one], CPU)
     assert padded.boxes.dtype == torch.float32
     assert padded.labels.dtype == torch.int64
-
-
-def test_image_sizes():
-    metas = [
-        dict(img_shape=(20, 30), pad_shape=(32, 32, 3)),
-        dict(img_shape=(5, 6, 3), pad_shape=(32, 64)),
-    ]
-    assert image_sizes(metas, CPU).tolist() == [[20, 30], [5, 6]]
-    assert image_sizes(metas, CPU, 'pad_shape').tolist() == [[32, 32], [32, 64]]

@@ -6,13 +6,17 @@ level by level, then row, column, anchor.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections import OrderedDict
 
+import numpy as np
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.structures.anchor_grid import AnchorGrid
+from mmfrcnn.structures.transfer import to_device
 
 # Multi-scale training meets many shapes; an FPN grid of 800x1333 takes 5 MB.
 GRIDS_KEPT = 32
@@ -28,6 +32,7 @@ class AnchorGridCache:
     def __init__(self, generator: AnchorGenerator) -> None:
         self.generator = generator
         self._grids: OrderedDict[tuple, AnchorGrid] = OrderedDict()
+        self._generators: dict[torch.device, AnchorGenerator] = {}
 
     def __call__(
         self, feature_sizes: list[tuple[int, int]], device: torch.device
@@ -46,18 +51,16 @@ class AnchorGridCache:
     def _make(
         self, feature_sizes: list[tuple[int, int]], device: torch.device
     ) -> AnchorGrid:
-        levels = self.generator.grid_priors(
+        levels = self._generator_on(device).grid_priors(
             feature_sizes, dtype=torch.float32, device=device
         )
-        cells, ids = [], []
-        for level, ((height, width), (step_x, step_y), anchors) in enumerate(
-            zip(
-                feature_sizes,
-                self.generator.strides,
-                self.generator.num_base_priors,
-                strict=True,
-            )
+        cells, ids, columns, rows = [], [], [], []
+        for level, ((height, width), (step_x, step_y), base) in enumerate(
+            zip(feature_sizes, self.generator.strides, self._bases, strict=True)
         ):
+            anchors = len(base)
+            columns.append(_spans(base[:, 0::2], width, step_x))
+            rows.append(_spans(base[:, 1::2], height, step_y))
             ys = torch.arange(height, device=device)
             xs = torch.arange(width, device=device)
             row, column = torch.meshgrid(ys, xs, indexing='ij')  # (H, W)
@@ -72,7 +75,23 @@ class AnchorGridCache:
             torch.cat(ids),
             [len(anchors) for anchors in levels],
             self._reach(feature_sizes),
+            columns,
+            rows,
         )
+
+    @functools.cached_property
+    def _bases(self) -> list[np.ndarray]:
+        """Anchors of each level's first cell, xyxy, float32, shape (A, 4)."""
+        return [base.numpy() for base in self.generator.base_anchors]
+
+    def _generator_on(self, device: torch.device) -> AnchorGenerator:
+        """Return the generator for a device: mmdet's copies its anchors at each use."""
+        if device not in self._generators:
+            names = {str(level): base for level, base in enumerate(self._bases)}
+            generator = copy.copy(self.generator)
+            generator.base_anchors = list(to_device(names, device).values())
+            self._generators[device] = generator
+        return self._generators[device]
 
     def _reach(self, feature_sizes: list[tuple[int, int]]) -> tuple[int, int]:
         corners = [
@@ -83,6 +102,13 @@ class AnchorGridCache:
         ]
         ys, xs = zip(*corners, strict=True)
         return max(ys), max(xs)
+
+
+def _spans(base: np.ndarray, count: int, step: int) -> np.ndarray:
+    """Move intervals (A, 2) by so many steps along an axis: (A, count, 2)."""
+    return base[:, None] + np.arange(count, dtype=np.float32)[:, None] * np.float32(
+        step
+    )
 
 
 def anchors_a_cell(generator: AnchorGenerator) -> int:

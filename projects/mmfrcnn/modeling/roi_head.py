@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule
@@ -23,16 +22,11 @@ from mmfrcnn.modeling.box_head import check_box_head
 from mmfrcnn.modeling.detections import suppress_detections
 from mmfrcnn.modeling.losses import box_loss, sample_weights
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
-from mmfrcnn.modeling.sampler import image_keys
 from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.assignment import Assignment
 from mmfrcnn.structures.detections import Detections
-from mmfrcnn.structures.padded_instances import (
-    PaddedInstances,
-    image_sizes,
-    pad_instances,
-    scale_factors,
-)
+from mmfrcnn.structures.image_batch import ImageBatch, images_of
+from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.proposals import padded_proposals
 from mmfrcnn.structures.sample import Sample
 
@@ -136,18 +130,17 @@ class BatchedRoIHead(BaseModule):
             dict: ``loss_cls``, ``loss_bbox`` and the accuracy ``acc`` in percent.
         """
         device = x[0].device
-        instances, instances_ignore, metas = unpack_gt_instances(batch_data_samples)
-        gt = pad_instances(instances, device)
-        ignored = pad_instances(instances_ignore, device)
+        images = images_of(batch_data_samples, device, training=True)
+        gt = images.gt
         proposals = padded_proposals(rpn_results_list, device)
 
         assignment = assign_batch(
-            self.bbox_assigner, proposals.boxes, gt, ignored, proposals.mask
+            self.bbox_assigner, proposals.boxes, gt, images.ignored, proposals.mask
         )
         sample = sample_batch(
             self.bbox_sampler,
             assignment,
-            image_keys(metas, device),
+            images.keys,
             proposals.boxes,
             gt,
             feats=tuple(x),
@@ -263,7 +256,7 @@ class BatchedRoIHead(BaseModule):
             Detections: In slots, best first; also the list of each image's ``bboxes``
             (d, 4) xyxy, ``scores`` (d,) and ``labels`` (d,).
         """
-        metas = [sample.metainfo for sample in batch_data_samples]
+        images = images_of(batch_data_samples, x[0].device, training=False)
         proposals = padded_proposals(rpn_results_list, x[0].device)
         result = self._bbox_forward(x, _regions(proposals.boxes))
         scores = result['cls_score'].float()
@@ -272,21 +265,21 @@ class BatchedRoIHead(BaseModule):
         probabilities = scores.sigmoid() if independent else F.softmax(scores, -1)
         # Empty slots score nothing, so no threshold lets them through.
         probabilities = probabilities.masked_fill(~proposals.mask.view(-1, 1), -1)
-        boxes = self._refine(proposals.boxes, result['bbox_pred'].float(), metas)
+        boxes = self._refine(proposals.boxes, result['bbox_pred'].float(), images)
         scores = probabilities[:, :-1].unflatten(0, boxes.shape[:2])
         smallest = self.test_cfg.get('min_bbox_size', 0)
         if smallest > 0:
             large = (boxes[..., 2:] - boxes[..., :2] >= smallest).all(-1)
             scores = scores.masked_fill(~large, -1)
         if rescale:
-            boxes = boxes / scale_factors(metas, boxes.device)[:, None]
+            boxes = boxes / images.scale_factors[:, None]
         return suppress_detections(boxes, scores, self.test_cfg, not independent)
 
-    def _refine(self, boxes: Tensor, deltas: Tensor, metas: list[dict]) -> Tensor:
+    def _refine(self, boxes: Tensor, deltas: Tensor, images: ImageBatch) -> Tensor:
         """Apply deltas (R, 4 C) to proposals (N, P, 4), clipped: (N, P, C or 1, 4)."""
         refined = self.bbox_head.bbox_coder.decode(boxes.view(-1, 4), deltas)
         refined = refined.unflatten(0, boxes.shape[:2]).unflatten(2, (-1, 4))
-        limit = image_sizes(metas, boxes.device).flip(-1).repeat(1, 2)
+        limit = images.sizes.flip(-1).repeat(1, 2)
         return torch.minimum(refined.clamp(min=0), limit[:, None, None])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -21,11 +20,11 @@ from mmfrcnn.modeling.losses import box_loss, sample_weights
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.proposals import ProposalRules, select_proposals
 from mmfrcnn.modeling.rpn_layers import RPNLayers
-from mmfrcnn.modeling.sampler import image_keys
 from mmfrcnn.modeling.trainable_anchors import trainable_anchors
 from mmfrcnn.ops.rows import flatten_levels, gather_rows
 from mmfrcnn.structures.anchor_grid import AnchorGrid
-from mmfrcnn.structures.padded_instances import image_sizes, pad_instances
+from mmfrcnn.structures.image_batch import ImageBatch, images_of
+from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.proposals import Proposals
 from mmfrcnn.structures.sample import Sample
 
@@ -38,6 +37,8 @@ ANCHORS = dict(
 BOX_CODER = dict(type='DeltaBoxCoder')
 OBJECTNESS_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 BOX_LOSS = dict(type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
+# A list of an image each, or slots.
+Instances = Sequence[InstanceData] | PaddedInstances
 INITIAL_WEIGHTS = dict(type='Normal', layer='Conv2d', std=0.01)
 
 
@@ -123,9 +124,9 @@ class RegionProposalHead(RPNLayers):
         self, x: Sequence[Tensor], batch_data_samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
         """Return the two losses of a batch; see :meth:`loss_by_feat`."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
+        images = images_of(batch_data_samples, x[0].device, training=True)
         scores, deltas = self(x)
-        return self.loss_by_feat(scores, deltas, gt, metas, ignored)
+        return self.loss_by_feat(scores, deltas, images.gt, images, images.ignored)
 
     def loss_and_predict(
         self,
@@ -134,10 +135,10 @@ class RegionProposalHead(RPNLayers):
         proposal_cfg: dict | None = None,
     ) -> tuple[dict[str, Tensor], Proposals]:
         """Return the losses, and the proposals that the second stage trains on."""
-        gt, ignored, metas = unpack_gt_instances(batch_data_samples)
+        images = images_of(batch_data_samples, x[0].device, training=True)
         scores, deltas = self(x)
-        losses = self.loss_by_feat(scores, deltas, gt, metas, ignored)
-        return losses, self.predict_by_feat(scores, deltas, metas, cfg=proposal_cfg)
+        losses = self.loss_by_feat(scores, deltas, images.gt, images, images.ignored)
+        return losses, self.predict_by_feat(scores, deltas, images, cfg=proposal_cfg)
 
     def predict(
         self,
@@ -146,15 +147,15 @@ class RegionProposalHead(RPNLayers):
         rescale: bool = False,
     ) -> Proposals:
         """Return the proposals, in original image pixels where ``rescale``."""
-        metas = [sample.metainfo for sample in batch_data_samples]
+        images = images_of(batch_data_samples, x[0].device, training=False)
         scores, deltas = self(x)
-        return self.predict_by_feat(scores, deltas, metas, rescale=rescale)
+        return self.predict_by_feat(scores, deltas, images, rescale=rescale)
 
     def predict_by_feat(
         self,
         cls_scores: Sequence[Tensor],
         bbox_preds: Sequence[Tensor],
-        batch_img_metas: list[dict],
+        batch_img_metas: Sequence[dict],
         cfg: dict | None = None,
         rescale: bool = False,
     ) -> Proposals:
@@ -163,7 +164,7 @@ class RegionProposalHead(RPNLayers):
         Args:
             cls_scores (Sequence[Tensor]): L objectness maps.
             bbox_preds (Sequence[Tensor]): L delta maps.
-            batch_img_metas (list[dict]): With ``img_shape``.
+            batch_img_metas (Sequence[dict]): With ``img_shape``.
             cfg (dict | None): Instead of ``test_cfg``.
             rescale (bool): Whether to answer in original image pixels.
 
@@ -176,15 +177,16 @@ class RegionProposalHead(RPNLayers):
         logits = scores[..., 0]
         if self.cls_out_channels == 2:
             logits = logits - scores[..., 1]
+        images = ImageBatch.of(batch_img_metas, logits.device)
         proposals = self.select_proposals(
             logits,
             deltas,
             grid.boxes,
             grid.sizes,
-            image_sizes(batch_img_metas, logits.device),
+            images.sizes,
             ProposalRules.of(cfg or self.test_cfg),
         )
-        return proposals.rescaled(batch_img_metas) if rescale else proposals
+        return proposals.rescaled(images.scale_factors) if rescale else proposals
 
     def select_proposals(
         self,
@@ -205,36 +207,40 @@ class RegionProposalHead(RPNLayers):
         self,
         cls_scores: Sequence[Tensor],
         bbox_preds: Sequence[Tensor],
-        batch_gt_instances: list[InstanceData],
-        batch_img_metas: list[dict],
-        batch_gt_instances_ignore: list[InstanceData] | None = None,
+        batch_gt_instances: Instances,
+        batch_img_metas: Sequence[dict],
+        batch_gt_instances_ignore: Instances | None = None,
     ) -> dict[str, Tensor]:
         """Assign, sample, and compare the sampled anchors with their targets.
 
         Args:
             cls_scores (Sequence[Tensor]): L objectness maps.
             bbox_preds (Sequence[Tensor]): L delta maps.
-            batch_gt_instances (list[InstanceData]): With ``bboxes``.
-            batch_img_metas (list[dict]): With ``img_shape`` and ``pad_shape``.
-            batch_gt_instances_ignore (list[InstanceData] | None): With ``bboxes``.
+            batch_gt_instances (Sequence[InstanceData]): With ``bboxes``.
+            batch_img_metas (Sequence[dict]): With ``img_shape`` and ``pad_shape``; or
+                an ``ImageBatch``, which brings the ground truth along.
+            batch_gt_instances_ignore (Sequence[InstanceData] | None): With ``bboxes``.
 
         Returns:
             dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``, both averaged over the samples
             of the batch.
         """
         grid, scores, deltas = self._flatten(cls_scores, bbox_preds)
-        device = scores.device
-        gt = pad_instances(batch_gt_instances, device)
-        nothing = [None] * len(batch_gt_instances)
-        ignored = pad_instances(batch_gt_instances_ignore or nothing, device)
+        images = ImageBatch.of(
+            batch_img_metas,
+            scores.device,
+            batch_gt_instances,
+            batch_gt_instances_ignore,
+        )
+        gt = images.gt
         border = self.train_cfg.get('allowed_border', -1)
-        valid = trainable_anchors(grid, batch_img_metas, border, device)
+        valid = trainable_anchors(grid, images, border)
 
-        assignment = assign_batch(self.assigner, grid.boxes, gt, ignored, valid)
+        assignment = assign_batch(self.assigner, grid.boxes, gt, images.ignored, valid)
         sample = sample_batch(
             self.sampler,
             assignment,
-            image_keys(batch_img_metas, device),
+            images.keys,
             grid.boxes,
             gt,
             prior_ids=grid.ids,

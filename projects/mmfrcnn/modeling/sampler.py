@@ -13,7 +13,7 @@ the weights: keys stay mmdet's), so a resumed run draws as an uninterrupted one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from mmfrcnn.ops.random_keys import draw, mix
 from mmfrcnn.structures.assignment import NEGATIVE, POSITIVE
-from mmfrcnn.structures.padded_instances import to_device
 from mmfrcnn.structures.sample import Sample
 
 
@@ -79,7 +78,7 @@ class BalancedSampler(BaseSampler):
             match_labels (Tensor): -1 ignored, 0 negative, 1 positive, shape (N, S), S
                 >= 1.
             keys (Tensor): A number for each image, int64, shape (N,): see
-                :func:`image_keys`.
+                ``ImageBatch.keys``.
             ids (Tensor | None): A number below 2**31 for each candidate that does not
                 depend on how the batch is padded, int64, shape (S,). None: its place.
 
@@ -136,25 +135,6 @@ class BalancedSampler(BaseSampler):
         key = self._next_keys(keys, ids)
         chosen, count = draw(key, wanted[None], most)
         return chosen[0, : int(count)]
-
-
-def image_keys(metas: Sequence[dict], device: torch.device) -> Tensor:
-    """Return a number that stands for each image wherever it appears in training.
-
-    Args:
-        metas (Sequence[dict]): Meta information, with ``img_id`` or ``img_path``; an
-            image with neither is known by its place in the batch.
-        device (torch.device): Where the result lives.
-
-    Returns:
-        Tensor: int64 in [0, 2**32), shape (N,).
-    """
-    names = [
-        meta.get('img_id', meta.get('img_path', place))
-        for place, meta in enumerate(metas)
-    ]
-    numbers = [zlib.crc32(repr(name).encode()) for name in names]
-    return to_device(numbers, torch.int64, device)
 
 
 def _store_draws(head: nn.Module, sampler: BalancedSampler) -> int:

@@ -5,26 +5,22 @@ Shapes: N images, S anchors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.structures.anchor_grid import AnchorGrid
-from mmfrcnn.structures.padded_instances import image_sizes
+from mmfrcnn.structures.image_batch import ImageBatch
 
 
 def trainable_anchors(
-    grid: AnchorGrid, metas: Sequence[dict], border: float, device: torch.device
+    grid: AnchorGrid, images: ImageBatch, border: float
 ) -> Tensor | None:
     """Say which anchors of each image may be trained on.
 
     Args:
         grid (AnchorGrid): The anchors.
-        metas (Sequence[dict]): With ``img_shape`` and ``pad_shape``.
+        images (ImageBatch): With ``img_shape`` and ``pad_shape``.
         border (float): As in :meth:`AnchorGrid.valid`.
-        device (torch.device): Where the result lives.
 
     Returns:
         Tensor | None: bool, shape (N, S); None where every anchor counts.
@@ -34,12 +30,12 @@ def trainable_anchors(
     """
     padded = None
     y, x = grid.reach
-    if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in metas)):
-        padded = image_sizes(metas, device, 'pad_shape')
+    if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in images)):
+        padded = images.padded_sizes
     inside = None
     if border >= 0:
-        inside = image_sizes(metas, device)
-        for meta in metas:
+        inside = images.sizes
+        for meta in images:
             if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
                 raise _no_anchor(meta, border)
     return grid.valid(padded, inside, border)

@@ -5,10 +5,9 @@ Shapes: N images, S anchors of all levels: level by level, then row, column, anc
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 
-import torch
+import numpy as np
 from torch import Tensor
 
 
@@ -24,6 +23,9 @@ class AnchorGrid:
             in grids of any size, int64 below 2**30, shape (S,).
         sizes (list[int]): Number of anchors in each level.
         reach (tuple[int, int]): Largest (y, x) of any cell's corner in input pixels.
+        columns (list[np.ndarray]): (x1, x2) of the A anchors in each of a level's W
+            columns of cells, float32, shape (A, W, 2).
+        rows (list[np.ndarray]): (y1, y2) in each row, likewise.
     """
 
     boxes: Tensor
@@ -31,6 +33,8 @@ class AnchorGrid:
     ids: Tensor
     sizes: list[int]
     reach: tuple[int, int]
+    columns: list[np.ndarray]
+    rows: list[np.ndarray]
     _fits: dict[tuple, bool] = field(default_factory=dict, repr=False)
 
     def valid(
@@ -71,12 +75,16 @@ class AnchorGrid:
         """
         key = *size, border
         if key not in self._fits:  # the anchors are looked at once a size
-            boxes = self._on_host  # (S, 4)
-            end = torch.tensor(size[::-1]) + border
-            inside = (boxes[:, :2] >= -border) & (boxes[:, 2:] < end)
-            self._fits[key] = bool(inside.all(1).any())
+            height, width = size
+            self._fits[key] = any(
+                # Of the same anchor of a cell: some column's and some row's.
+                (_within(columns, width, border) & _within(rows, height, border)).any()
+                for columns, rows in zip(self.columns, self.rows, strict=True)
+            )
         return self._fits[key]
 
-    @functools.cached_property
-    def _on_host(self) -> Tensor:
-        return self.boxes.cpu()  # waits for a device once a grid, not once a step
+
+def _within(spans: np.ndarray, length: int, border: float) -> np.ndarray:
+    """Which anchors of a cell have a span (A, W, 2) within an image's side: (A,)."""
+    inside = (spans[..., 0] >= -border) & (spans[..., 1] < length + border)
+    return np.any(inside, axis=1)

@@ -69,7 +69,7 @@ class Detections(Sequence):
 
     def __getitem__(self, image):
         if self._instances is None:
-            counts = self.mask.sum(1).tolist()  # waits for the device
+            counts = self.mask.sum(1).cpu().tolist()  # waits for the device
             self._instances = [
                 InstanceData(
                     bboxes=self.boxes[i, :count],

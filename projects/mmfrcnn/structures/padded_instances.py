@@ -1,7 +1,7 @@
 """Lists of per-image instances as one padded batch.
 
-Shapes: N images, G the largest number of instances in an image (at least 1, so that no
-step needs a case for "none").
+Shapes: N images, G slots an image (at least 1, so that no step needs a case for
+"none").
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mmfrcnn.structures.transfer import to_device
+
+FEWEST_SLOTS = 8
 
 
 @dataclass
@@ -30,55 +35,66 @@ class PaddedInstances:
     mask: Tensor
     labels: Tensor | None = None
 
+    @classmethod
+    def of(cls, boxes: Tensor, labels: Tensor | None = None) -> PaddedInstances:
+        """Mask slots, empty ones among them, whose boxes have no area.
 
-def to_device(values: Sequence | np.ndarray, dtype: torch.dtype, device) -> Tensor:
-    """Bring host numbers to a device without making the host wait for it."""
-    return torch.as_tensor(np.asarray(values)).to(device, dtype, non_blocking=True)
+        No box regresses to those (their log-size is infinite) and nothing overlaps
+        them.
+        """
+        return cls(boxes, (boxes[..., 2:] > boxes[..., :2]).all(-1), labels)
+
+
+def bucket(count: int) -> int:
+    """Return how many slots to give to so many boxes: 8, 16, 32, ...
+
+    So the shapes of batches recur, and what was prepared for a shape serves again.
+    """
+    return max(FEWEST_SLOTS, 1 << (count - 1).bit_length())
 
 
 def pad_instances(
-    instances: Sequence[InstanceData | None], device: torch.device
+    instances: Sequence[InstanceData], device: torch.device, slots: int | None = None
 ) -> PaddedInstances:
     """Pad the boxes (and labels, when present) of a batch into common slots.
 
-    Boxes without area are masked out: no box regresses to them (their log-size is
-    infinite) and nothing overlaps them.
-
     Args:
         instances (Sequence[InstanceData]): One an image, with ``bboxes`` (g, 4) xyxy
-            and, for ground truth, ``labels`` (g,). None: no boxes.
+            and, for ground truth, ``labels`` (g,).
         device (torch.device): Where the result lives.
+        slots (int | None): G; None: as many as the fullest image needs.
 
     Returns:
         PaddedInstances: In the order of each image's boxes.
     """
-    nothing = InstanceData(bboxes=torch.zeros(0, 4))
-    given = [nothing if one is None else one for one in instances]
-    sizes = np.array([len(one.bboxes) for one in given], dtype=np.int64)
-    slots = np.arange(max(1, sizes.max(initial=0)))
-    filled = slots < sizes[:, None]  # (N, G)
-    # Row `sum(sizes)` of the concatenation below is the padding.
-    rows = np.where(filled, (sizes.cumsum() - sizes)[:, None] + slots, sizes.sum())
-    index = to_device(rows, torch.int64, device)
-    flat = [one.bboxes.to(device, torch.float32) for one in given]
-    boxes = torch.cat([*flat, torch.zeros(1, 4, device=device)])[index]
-    mask = (boxes[..., 2:] > boxes[..., :2]).all(-1)
-    labels = None
-    if all('labels' in one for one in given):
-        classes = [one.labels.to(device, torch.int64) for one in given]
-        padding = torch.zeros(1, dtype=torch.int64, device=device)
-        labels = torch.cat([*classes, padding])[index]
-    return PaddedInstances(boxes, mask, labels)
+    slots = slots or max([1, *(len(one.bboxes) for one in instances)])
+    if on_host(instances):
+        there = to_device(padded_arrays(instances, slots), device)
+        return PaddedInstances.of(there['boxes'], there.get('labels'))
+    rows = [one.bboxes.to(device, torch.float32) for one in instances]
+    boxes = pad_sequence([*rows, rows[0].new_zeros(slots, 4)], batch_first=True)[:-1]
+    if not all('labels' in one for one in instances):
+        return PaddedInstances.of(boxes)
+    rows = [one.labels.to(device, torch.int64) for one in instances]
+    labels = pad_sequence([*rows, rows[0].new_zeros(slots)], batch_first=True)[:-1]
+    return PaddedInstances.of(boxes, labels)
 
 
-def image_sizes(
-    metas: Sequence[dict], device: torch.device, key: str = 'img_shape'
-) -> Tensor:
-    """Return (height, width) of each image in pixels, float32, shape (N, 2)."""
-    sides = np.array([meta[key][:2] for meta in metas], np.float32)
-    return to_device(sides.reshape(-1, 2), torch.float32, device)
+def on_host(instances: Sequence[InstanceData]) -> bool:
+    """Whether all boxes are where numpy can read them."""
+    return all(one.bboxes.device.type == 'cpu' for one in instances)
 
 
-def scale_factors(metas: Sequence[dict], device: torch.device) -> Tensor:
-    """Return what xyxy boxes of each image were scaled by, float32, shape (N, 1, 4)."""
-    return image_sizes(metas, device, 'scale_factor').repeat(1, 2)[:, None]
+def padded_arrays(
+    instances: Sequence[InstanceData], slots: int
+) -> dict[str, np.ndarray]:
+    """Pad on the host: ``boxes`` (N, G, 4) and, when present, ``labels`` (N, G)."""
+    images = len(instances)
+    arrays = {'boxes': np.zeros((images, slots, 4), np.float32)}
+    if all('labels' in one for one in instances):
+        arrays['labels'] = np.zeros((images, slots), np.int64)
+    for image, one in enumerate(instances):
+        for name, array in arrays.items():
+            values = one.bboxes if name == 'boxes' else one.labels
+            array[image, : len(values)] = values.numpy()
+    return arrays

@@ -12,11 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.structures.detections import Detections
-from mmfrcnn.structures.padded_instances import (
-    PaddedInstances,
-    pad_instances,
-    scale_factors,
-)
+from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
 
 
 class Proposals(Detections):
@@ -33,10 +29,13 @@ class Proposals(Detections):
         labels = torch.zeros_like(scores, dtype=torch.int64)
         super().__init__(boxes, scores, labels, mask)
 
-    def rescaled(self, metas: Sequence[dict]) -> Proposals:
-        """Return the same in pixels of the original images."""
-        boxes = self.boxes / scale_factors(metas, self.boxes.device)
-        return Proposals(boxes, self.scores, self.mask)
+    def rescaled(self, scale_factors: Tensor) -> Proposals:
+        """Return the same in pixels of the original images.
+
+        Args:
+            scale_factors (Tensor): What boxes were scaled by, shape (N, 1, 4).
+        """
+        return Proposals(self.boxes / scale_factors, self.scores, self.mask)
 
 
 def padded_proposals(

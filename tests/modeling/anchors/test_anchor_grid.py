@@ -11,7 +11,7 @@ from mmdet.models.task_modules.prior_generators import (
 
 from mmfrcnn.modeling import anchors as grid
 from mmfrcnn.modeling.anchors import AnchorGrid
-from mmfrcnn.structures.padded_instances import image_sizes
+from mmfrcnn.structures.image_batch import ImageBatch
 
 CPU = torch.device('cpu')
 
@@ -53,9 +53,8 @@ def test_valid_anchors_are_mmdets(make, border):
     ]
     sizes = feature_sizes(generator, 256, 320)
     anchors = grid.AnchorGridCache(generator)(sizes, CPU)
-    mask = anchors.valid(
-        image_sizes(metas, CPU, 'pad_shape'), image_sizes(metas, CPU), border
-    )
+    images = ImageBatch(metas, CPU)
+    mask = anchors.valid(images.padded_sizes, images.sizes, border)
     for image, meta in enumerate(metas):
         flags = torch.cat(generator.valid_flags(sizes, meta['pad_shape'], 'cpu'))
         expected = anchor_inside_flags(

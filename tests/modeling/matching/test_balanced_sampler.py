@@ -22,13 +22,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmfrcnn.cli.train import TrainingReport
-from mmfrcnn.modeling.sampler import BalancedSampler, image_keys
+from mmfrcnn.modeling.sampler import BalancedSampler
+from mmfrcnn.structures.image_batch import ImageBatch
 
 CPU = torch.device('cpu')
 
 
 def keys_of(*names):
-    return image_keys([dict(img_id=name) for name in names], CPU)
+    return ImageBatch([dict(img_id=name) for name in names], CPU).keys
 
 
 def random_states(generator, images, candidates, *, positives=0.1, ignored=0.2):
@@ -351,10 +352,10 @@ def test_image_keys():
         dict(),
         dict(),
     ]
-    keys = image_keys(metas, CPU)
+    keys = ImageBatch(metas, CPU).keys
     assert keys.dtype == torch.int64
     assert len(keys.unique()) == len(metas)
-    assert torch.equal(image_keys(metas[:4][::-1], CPU), keys[:4].flip(0))
+    assert torch.equal(ImageBatch(metas[:4][::-1], CPU).keys, keys[:4].flip(0))
 
 
 def assigned(match_labels, num_gts=3):

@@ -10,8 +10,9 @@ from mmengine.structures import InstanceData
 
 from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
-from mmfrcnn.modeling.sampler import BalancedSampler, image_keys
+from mmfrcnn.modeling.sampler import BalancedSampler
 from mmfrcnn.structures.assignment import Assignment
+from mmfrcnn.structures.image_batch import ImageBatch
 from mmfrcnn.structures.padded_instances import PaddedInstances, pad_instances
 
 CPU = torch.device('cpu')
@@ -67,7 +68,7 @@ def test_samplers_over_a_batch(batch, kind, adds_gt):
     priors, gt, ignored, mask = batch
     assignment = assign_batch(AnchorAssigner(**RPN), priors, gt, ignored, mask)
     sampler = kind(num=40, pos_fraction=0.25, add_gt_as_proposals=adds_gt)
-    keys = image_keys([dict(img_id=i) for i in range(5)], CPU)
+    keys = ImageBatch([dict(img_id=i) for i in range(5)], CPU).keys
     sample = sample_batch(sampler, assignment, keys, priors, gt)
     match_labels = assignment.match_labels.long()
     if adds_gt:
@@ -101,7 +102,7 @@ def test_added_truth_is_the_same_candidate_in_any_batch(batch):
 
         part = pick(gt)
         assignment = assign_batch(assigner, priors, part, pick(ignored), None)
-        keys = image_keys([metas[i] for i in images], CPU)
+        keys = ImageBatch([metas[i] for i in images], CPU).keys
         sampler.draws = 0  # the same draw for both
         sample = sample_batch(sampler, assignment, keys, priors, part)
         shift = part.mask.shape[1]
@@ -123,7 +124,7 @@ def test_ground_truths_and_proposals_are_drawn_independently():
     nearest = torch.zeros(1, count, dtype=torch.int64)
     assignment = Assignment(positive, nearest, torch.ones(1, count))
     sampler = BalancedSampler(drawn, 1.0, add_gt_as_proposals=True, seed=0)
-    keys = image_keys([dict(img_id=1)], CPU)
+    keys = ImageBatch([dict(img_id=1)], CPU).keys
     sample = sample_batch(sampler, assignment, keys, boxes, gt)
     chosen = torch.zeros(2 * count, dtype=torch.bool)
     chosen[sample.indices[0]] = True
