@@ -134,9 +134,22 @@ def _roi_align() -> Iterator[Kernel]:
         )
 
 
+def _random_keys() -> Iterator[Kernel]:
+    from mmfrcnn.ops.random_keys import cuda
+
+    names = dict(draw='*i64', images='*i64', ids='*i64')
+    given = dict(match_labels='*i8', **names, keys='*i32', candidates='i32')
+    arguments = dict(given, block=cuda.BLOCK)
+    yield Kernel('random keys', cuda.keys_kernel, arguments, **cuda.LAUNCH)
+
+
 # One function an op, which imports its kernels, and Triton, when they are asked for:
 # `yield Kernel('NMS: overlaps', cuda.overlaps, dict(boxes='*fp32', BLOCK=cuda.BLOCK))`.
-SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (_match, _roi_align)
+SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (
+    _match,
+    _random_keys,
+    _roi_align,
+)
 
 
 def compile_kernels(progress: Progress) -> dict[str, Any]:

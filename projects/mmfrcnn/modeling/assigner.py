@@ -1,8 +1,7 @@
 """Assignment of anchors (or proposals) to ground truth by IoU.
 
 Shapes: N images, S priors (anchors or proposals), G ground-truth slots, I slots of
-ignored regions. IoU is computed for a chunk of ground truths at a time, so memory is
-O(S + G) whatever their product.
+ignored regions. No step holds all pairs, so memory is O(S + G) whatever their product.
 """
 
 from __future__ import annotations

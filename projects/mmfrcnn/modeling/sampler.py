@@ -7,7 +7,9 @@ candidates with the largest keys are taken: no random state, no list of positive
 wait for the device. So the sample of an image is the same alone or in any batch, on a
 CPU or a GPU, on one process or many. Each sampler counts its draws, one an iteration;
 the head that owns it carries the count in the metadata of its ``state_dict`` (not among
-the weights: keys stay mmdet's), so a resumed run draws as an uninterrupted one.
+the weights: keys stay mmdet's), so a resumed run draws as an uninterrupted one. To the
+device, (seed, head, draw) is a number in a tensor, so that a CUDA graph can be fed with
+the next: :meth:`BalancedSampler.feed`.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from mmdet.models.task_modules.samplers import BaseSampler
 from mmdet.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from mmfrcnn.ops.random_keys import draw, mix
-from mmfrcnn.structures.assignment import NEGATIVE, POSITIVE
+from mmfrcnn.ops.backend import is_captured
+from mmfrcnn.ops.random_keys import largest, random_keys
 from mmfrcnn.structures.sample import Sample
 
 
@@ -64,6 +66,8 @@ class BalancedSampler(BaseSampler):
         super().__init__(num, pos_fraction, neg_pos_ub, add_gt_as_proposals)
         self.seed = seed
         self.draws = 0
+        self._draw: Tensor | None = None  # always the same one: a graph reads it
+        self._fed = False
         self._owner = ('', 0)
         if isinstance(context, nn.Module):
             self._owner = (type(context).__name__, _store_draws(context, self))
@@ -87,10 +91,11 @@ class BalancedSampler(BaseSampler):
         """
         if ids is None:
             ids = torch.arange(match_labels.shape[1], device=match_labels.device)
-        key = self._next_keys(keys, ids)
+        draw = self._next_draw(keys.device)
+        positive, negative = random_keys(match_labels, draw, keys, ids)
         most = int(self.num * self.pos_fraction)
-        positives, num_positive = draw(key, match_labels == POSITIVE, most)
-        negatives, num_negative = draw(key, match_labels == NEGATIVE, self.num)
+        positives, num_positive = largest(positive, most)
+        negatives, num_negative = largest(negative, self.num)
         room = self.num - num_positive
         if self.neg_pos_ub >= 0:
             bound = (num_positive.clamp(min=1) * self.neg_pos_ub).long()
@@ -108,13 +113,35 @@ class BalancedSampler(BaseSampler):
         column = column.clamp_(max=pool.shape[1] - 1)
         return Sample(pool.gather(1, column), is_positive, valid)
 
-    def _next_keys(self, keys: Tensor, ids: Tensor) -> Tensor:
-        """Hash each (seed, head, draw, image, candidate) to 31 bits, shape (N, S)."""
+    def feed(self, device: torch.device) -> None:
+        """Count a draw, and bring its number to where the next sample reads it.
+
+        A step that is recorded once and run often, by a CUDA graph or a compiled whole,
+        counts nothing when it runs: feed before each step, however it is run. Without
+        that, a sample counts by itself.
+        """
+        draw = self._count(device)
+        if self._draw is None or self._draw.device != draw.device:
+            self._draw = torch.empty_like(draw)
+        self._draw.copy_(draw)
+        self._fed = True
+
+    def _next_draw(self, device: torch.device) -> Tensor:
+        if self._fed:
+            self._fed = False
+            return self._draw
+        if is_captured():
+            raise RuntimeError('A step in a CUDA graph needs BalancedSampler.feed.')
+        return self._count(device)
+
+    # Where it is compiled, the number would else be a constant of the program.
+    @torch.compiler.disable
+    def _count(self, device: torch.device) -> Tensor:
+        """Hash the (seed, head, draw) that is next to 32 bits: int64, shape ()."""
         seed = torch.initial_seed() if self.seed is None else self.seed
-        draw = zlib.crc32(repr((seed, self._owner, self.draws)).encode())
+        number = zlib.crc32(repr((seed, self._owner, self.draws)).encode())
         self.draws += 1
-        image = mix(keys ^ draw)  # (N,)
-        return mix(image[:, None] ^ (ids * 0x9E3779B1 & 0xFFFFFFFF)) >> 1
+        return torch.full((), number, device=device)
 
     # mmdet's interface: `BaseSampler.sample` of one image calls these two.
 
@@ -130,16 +157,17 @@ class BalancedSampler(BaseSampler):
 
     def _choose(self, wanted: Tensor, most: int) -> Tensor:
         # One image has no name here: each is a draw of its own.
-        keys = torch.zeros(1, dtype=torch.int64, device=wanted.device)
+        image = torch.zeros(1, dtype=torch.int64, device=wanted.device)
         ids = torch.arange(len(wanted), device=wanted.device)
-        key = self._next_keys(keys, ids)
-        chosen, count = draw(key, wanted[None], most)
+        match_labels = wanted[None].to(torch.int8)
+        keys = random_keys(match_labels, self._count(wanted.device), image, ids)
+        chosen, count = largest(keys[0], most)
         return chosen[0, : int(count)]
 
 
 def _store_draws(head: nn.Module, sampler: BalancedSampler) -> int:
     """Let a head's ``state_dict`` carry a sampler's draws; its place in the head."""
-    samplers = _samplers_of(head)
+    samplers = head.__dict__.setdefault('_balanced_samplers', [])
     if not samplers:
         head._register_state_dict_hook(_save_draws)
         head._register_load_state_dict_pre_hook(_load_draws, with_module=True)
@@ -148,7 +176,12 @@ def _store_draws(head: nn.Module, sampler: BalancedSampler) -> int:
 
 
 def _samplers_of(head: nn.Module) -> list[BalancedSampler]:
-    return head.__dict__.setdefault('_balanced_samplers', [])
+    return head.__dict__.get('_balanced_samplers', [])
+
+
+def balanced_samplers(model: nn.Module) -> list[BalancedSampler]:
+    """Return the samplers of all heads of a model: who captures a step feeds them."""
+    return [sampler for head in model.modules() for sampler in _samplers_of(head)]
 
 
 def _save_draws(head: nn.Module, state: dict, prefix: str, metadata: dict) -> None:

@@ -59,6 +59,11 @@ def using(backend: Backend) -> Iterator[None]:
         _chosen = before
 
 
+def is_captured() -> bool:
+    """Whether a CUDA graph is being captured, which runs again without Python."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
 @functools.cache
 def _agrees(self_check: SelfCheck, device: torch.device) -> bool:
     """Whether the kernel that a check runs is to be trusted on a card; said once."""

@@ -96,7 +96,7 @@ def _match_by_iou(
     )
     if short:
         found = cpu.match(*given)
-    elif backend == 'cuda' and priors.dtype == torch.float32:
+    elif backend == 'cuda' and priors.dtype == gt_boxes.dtype == torch.float32:
         from mmfrcnn.ops.match import cuda
 
         found = cuda.match(*given, all_ties)
