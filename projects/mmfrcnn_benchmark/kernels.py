@@ -134,6 +134,21 @@ def _roi_align() -> Iterator[Kernel]:
         )
 
 
+def _nms() -> Iterator[Kernel]:
+    from mmfrcnn.ops.nms import cuda
+
+    yield Kernel(
+        'grouped NMS',
+        cuda.settle,
+        dict.fromkeys(('x1', 'y1', 'x2', 'y2'), '*fp32')
+        | dict(start='*i32', keep='*i8', count='i32', threshold='fp32', share='fp32')
+        | dict(tile=cuda.TILE),
+        num_warps=cuda.WARPS,
+        num_stages=1,
+        enable_fp_fusion=False,
+    )
+
+
 def _random_keys() -> Iterator[Kernel]:
     from mmfrcnn.ops.random_keys import cuda
 
@@ -143,10 +158,10 @@ def _random_keys() -> Iterator[Kernel]:
     yield Kernel('random keys', cuda.keys_kernel, arguments, **cuda.LAUNCH)
 
 
-# One function an op, which imports its kernels, and Triton, when they are asked for:
-# `yield Kernel('NMS: overlaps', cuda.overlaps, dict(boxes='*fp32', BLOCK=cuda.BLOCK))`.
+# One function an op, which imports its kernels, and Triton, when they are asked for.
 SOURCES: tuple[Callable[[], Iterator[Kernel]], ...] = (
     _match,
+    _nms,
     _random_keys,
     _roi_align,
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmfrcnn.ops.backend import using
 from mmfrcnn.ops.iou import pairwise_iou
-from mmfrcnn.ops.nms import cpu, grouped_nms, reference
+from mmfrcnn.ops.nms import cpu, grouped_nms, reference, self_check
+from mmfrcnn.ops.nms.overlap import single_threshold
 
 
 def greedy_nms(boxes, scores, groups, iou_threshold):
@@ -20,10 +22,23 @@ def greedy_nms(boxes, scores, groups, iou_threshold):
     return keep
 
 
-KERNELS = pytest.mark.parametrize('suppress', [cpu.grouped_nms, reference.grouped_nms])
+@pytest.fixture(params=['cpu', 'reference', 'cuda'])
+def suppress(request):
+    """Return the op with each of its implementations."""
+    device = 'cpu'
+    if request.param == 'cuda':
+        device = request.getfixturevalue('kernel_device')
+
+    def run(boxes, scores, groups, *rest):
+        with using(request.param):
+            found = grouped_nms(
+                boxes.to(device), scores.to(device), groups.to(device), *rest
+            )
+        return found.cpu()
+
+    return run
 
 
-@KERNELS
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5, 0.7, 1.0])
 @pytest.mark.parametrize('num_groups', [1, 3, 50])
 def test_equals_greedy_suppression(random_boxes, suppress, threshold, num_groups):
@@ -38,7 +53,6 @@ def test_equals_greedy_suppression(random_boxes, suppress, threshold, num_groups
     assert threshold == 1.0 or not kept.all()
 
 
-@KERNELS
 def test_many_groups_of_large_images(random_boxes, suppress):
     # Groups far apart must not cost the boxes their fractions: with float32 offsets 640
     # groups of 1,333 px leave steps of 0.06 px.
@@ -56,7 +70,6 @@ def test_many_groups_of_large_images(random_boxes, suppress):
     assert torch.equal(kept[640:], torch.arange(640) % 2 == 1)
 
 
-@KERNELS
 def test_ties_keep_the_earlier(suppress):
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0]]).repeat(6, 1)
     groups = torch.tensor([0, 0, 1, 1, 0, 1])
@@ -64,7 +77,6 @@ def test_ties_keep_the_earlier(suppress):
     assert kept.tolist() == [True, False, True, False, False, False]
 
 
-@KERNELS
 def test_iou_at_the_threshold_survives(suppress):
     boxes = torch.tensor([[0.0, 0.0, 4.0, 2.0], [0.0, 0.0, 4.0, 1.0]])  # IoU 0.5
     scores, groups = torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64)
@@ -72,7 +84,6 @@ def test_iou_at_the_threshold_survives(suppress):
     assert suppress(boxes, scores, groups, 0.49).tolist() == [True, False]
 
 
-@KERNELS
 @pytest.mark.parametrize(
     'height, threshold', [(tall, tall / 10) for tall in range(1, 10)]
 )
@@ -87,7 +98,37 @@ def test_a_tie_that_no_float_holds_survives(suppress, height, threshold):
     assert kept.tolist() == [True, False] * 3
 
 
-@KERNELS
+def iou_in_double(first, second):
+    """Divide in Python's numbers, in the order of torchvision's CPU kernel."""
+    a, b = first.tolist(), second.tolist()
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+@pytest.mark.parametrize('threshold', [0.3, 0.5, 0.7])
+def test_a_hair_from_the_threshold(random_boxes, suppress, threshold):
+    """What single precision alone decides by chance is decided right."""
+    generator = torch.Generator().manual_seed(13)
+    first = random_boxes(100, generator, extent=1333.0)
+    second = first.clone()
+    second[:, 2] = first[:, 0] + threshold * (first[:, 2] - first[:, 0])
+    for side in (0, 2):  # half of them a bit narrower, half of all a bit wider
+        moved = torch.nextafter(second[:, 2], first[:, side])
+        chosen = torch.rand(100, generator=generator) < 0.5
+        second[:, 2] = torch.where(chosen, moved, second[:, 2])
+    limit = single_threshold(threshold)
+    over = [iou_in_double(*pair) > limit for pair in zip(first, second, strict=True)]
+    assert 20 < sum(over) < 80
+    scores, groups = torch.linspace(1, 0, 200), torch.arange(100).repeat(2)
+    kept = suppress(torch.cat([first, second]), scores, groups, threshold)
+    assert kept[:100].all()
+    assert kept[100:].tolist() == [not above for above in over]
+    naive = pairwise_iou(first[:, None], second[:, None]).flatten() > threshold
+    assert naive.tolist() != over
+
+
 def test_negative_coordinates_and_sparse_groups(random_boxes, suppress):
     generator = torch.Generator().manual_seed(8)
     boxes = random_boxes(60, generator) - 500.0
@@ -97,7 +138,6 @@ def test_negative_coordinates_and_sparse_groups(random_boxes, suppress):
     assert torch.equal(suppress(boxes, scores, groups, 0.4), expected)
 
 
-@KERNELS
 def test_no_boxes(suppress):
     nothing = torch.zeros(0, dtype=torch.int64)
     kept = suppress(torch.zeros(0, 4), torch.zeros(0), nothing, 0.5)
@@ -105,7 +145,6 @@ def test_no_boxes(suppress):
     assert kept.dtype == torch.bool
 
 
-@KERNELS
 def test_one_box_after_another_decides(suppress):
     """A chain, the longest there can be: each box overlaps its neighbours alone."""
     right = torch.arange(90)[:, None] * torch.tensor([4.0, 0.0, 4.0, 0.0])
@@ -114,31 +153,47 @@ def test_one_box_after_another_decides(suppress):
     assert suppress(boxes, scores, groups, 0.3).tolist() == [True, False] * 45
 
 
+def hostile_case(hostile_boxes, count, num_groups, *, seed, **how):
+    """Make boxes that are none, scores that tie or are no numbers, and groups."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = hostile_boxes(count, generator, **how)
+    scores = torch.randint(0, 40, (count,), generator=generator) / 40
+    scores[torch.rand(count, generator=generator) < 0.05] = float('nan')
+    return boxes, scores, torch.randint(0, num_groups, (count,), generator=generator)
+
+
 @pytest.mark.parametrize('grid', [None, 8.0])
 @pytest.mark.parametrize('num_groups', [1, 4, 60])
-@pytest.mark.parametrize('threshold', [0.0, 0.5, 0.7, 1.0])
-def test_decides_as_the_cpu(hostile_boxes, grid, num_groups, threshold):
-    """Whatever the boxes are, ties and scores that are no numbers included."""
-    generator = torch.Generator().manual_seed(num_groups)
-    boxes = hostile_boxes(300, generator, grid=grid)
-    scores = torch.randint(0, 40, (300,), generator=generator) / 40
-    scores[torch.rand(300, generator=generator) < 0.05] = float('nan')
-    groups = torch.randint(0, num_groups, (300,), generator=generator)
-    expected = cpu.grouped_nms(boxes, scores, groups, threshold)
-    largest = int(groups.bincount().max())
-    for bound in (None, largest, largest + 7):
-        found = reference.grouped_nms(boxes, scores, groups, threshold, bound)
-        assert torch.equal(found, expected)
+@pytest.mark.parametrize('threshold', [-1.0, 0.0, 0.5, 0.7, 1.0])
+def test_plain_operators_decide_as_the_cpu(hostile_boxes, grid, num_groups, threshold):
+    case = hostile_case(hostile_boxes, 300, num_groups, seed=num_groups, grid=grid)
+    expected = cpu.grouped_nms(*case, threshold)
+    largest = int(case[2].bincount().max())
+    for bounds in ((), (largest, num_groups), (largest + 7, num_groups + 1)):
+        assert torch.equal(reference.grouped_nms(*case, threshold, *bounds), expected)
 
 
-@KERNELS
+@pytest.mark.filterwarnings('ignore::RuntimeWarning')  # of NumPy, which interprets
+@pytest.mark.parametrize('grid', [None, 8.0])
+@pytest.mark.parametrize('num_groups, threshold', [(1, 0.5), (2, 0.7), (30, 0.5)])
+def test_the_kernel_decides_as_the_cpu(
+    hostile_boxes, kernel_device, grid, num_groups, threshold
+):
+    case = hostile_case(
+        hostile_boxes, 150, num_groups, seed=num_groups, grid=grid, share=0.01
+    )
+    expected = cpu.grouped_nms(*case, threshold)
+    with using('cuda'):
+        found = grouped_nms(*(part.to(kernel_device) for part in case), threshold)
+    assert torch.equal(found.cpu(), expected)
+
+
 def test_boxes_without_area_are_kept(suppress):
     boxes = torch.zeros(5, 4)
     groups = torch.zeros(5, dtype=torch.int64)
     assert suppress(boxes, torch.rand(5), groups, 0.5).all()
 
 
-@KERNELS
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(random_boxes, suppress, dtype):
     generator = torch.Generator().manual_seed(9)
@@ -150,12 +205,26 @@ def test_other_precisions(random_boxes, suppress, dtype):
     assert torch.equal(suppress(boxes, scores, groups, 0.35), expected)
 
 
+def test_a_kernel_that_decides_otherwise_is_found_out(kernel_device, monkeypatch):
+    self_check(kernel_device)
+    from mmfrcnn.ops.nms import cuda
+
+    kernel = cuda.grouped_nms
+
+    def wrong(*arguments):
+        return ~kernel(*arguments)
+
+    monkeypatch.setattr(cuda, 'grouped_nms', wrong)
+    with pytest.raises(RuntimeError, match=r'\d+ of 400 boxes are decided otherwise'):
+        self_check(kernel_device)
+
+
 def test_is_a_sound_operator(random_boxes):
     generator = torch.Generator().manual_seed(10)
     boxes, scores = random_boxes(20, generator), torch.rand(20, generator=generator)
     groups = torch.randint(0, 3, (20,), generator=generator)
     torch.library.opcheck(grouped_nms, (boxes, scores, groups, 0.5))
-    torch.library.opcheck(grouped_nms, (boxes, scores, groups, 0.5, 20))
+    torch.library.opcheck(grouped_nms, (boxes, scores, groups, 0.5, 20, 3))
     nothing = torch.zeros(0, dtype=torch.int64)
     torch.library.opcheck(
         grouped_nms, (torch.zeros(0, 4), torch.zeros(0), nothing, 0.5)

@@ -113,6 +113,7 @@ def select_proposals(
         groups.view(-1),
         rules.iou_threshold,
         largest_group=max(of_level.shape[1] for of_level in chosen),
+        num_groups=images * len(chosen),
     )
     ranked = scores.masked_fill(~(keep.view_as(usable) & usable), -1)
     slots = ranked.shape[1]

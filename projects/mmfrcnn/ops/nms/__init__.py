@@ -7,6 +7,8 @@ survivors, so nothing after it depends on how many survived.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,7 @@ def grouped_nms(
     groups: Tensor,
     iou_threshold: float,
     largest_group: int | None = None,
+    num_groups: int | None = None,
 ) -> Tensor:
     """Suppress each box that overlaps a better one of its group too much.
 
@@ -33,8 +36,9 @@ def grouped_nms(
         scores (Tensor): Scores, shape (M,).
         groups (Tensor): Group of each box, int64 >= 0, shape (M,).
         iou_threshold (float): Suppress above this IoU.
-        largest_group (int | None): No group holds more boxes, which bounds the work
-            where the device is not asked; None: M.
+        largest_group (int | None): No group holds more boxes; None: M. Bounds are for
+            devices that are not asked how many there are.
+        num_groups (int | None): There are no more groups; None: M.
 
     Returns:
         Tensor: True where the box is kept, bool, shape (M,).
@@ -45,8 +49,25 @@ def grouped_nms(
         >>> grouped_nms(boxes, scores, torch.tensor([0, 0, 1]), 0.5)
         tensor([ True, False,  True])
     """
-    run = cpu.grouped_nms if backend_of(boxes) == 'cpu' else reference.grouped_nms
-    return run(boxes, scores, groups, iou_threshold, largest_group)
+    run = _implementation(boxes)
+    return run(boxes, scores, groups, iou_threshold, largest_group, num_groups)
+
+
+def _implementation(boxes: Tensor) -> Callable[..., Tensor]:
+    backend = backend_of(boxes, self_check)
+    if backend == 'cuda':
+        # Triton is imported where there is a card to run it on.
+        from mmfrcnn.ops.nms import cuda
+
+        return cuda.grouped_nms
+    return cpu.grouped_nms if backend == 'cpu' else reference.grouped_nms
+
+
+def self_check(device: torch.device) -> None:
+    """Raise where the kernel on a device decides unlike the plain operators."""
+    from mmfrcnn.ops.nms import cuda
+
+    cuda.self_check(device)
 
 
 @grouped_nms.register_fake
@@ -56,5 +77,6 @@ def _grouped_nms_shape(
     groups: Tensor,
     iou_threshold: float,
     largest_group: int | None = None,
+    num_groups: int | None = None,
 ) -> Tensor:
     return torch.empty_like(groups, dtype=torch.bool)

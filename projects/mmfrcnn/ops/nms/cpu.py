@@ -15,6 +15,7 @@ def grouped_nms(
     groups: Tensor,
     iou_threshold: float,
     largest_group: int | None = None,
+    num_groups: int | None = None,
 ) -> Tensor:
     """Suppress within groups; see :func:`mmfrcnn.ops.nms.grouped_nms`."""
     # On a CPU there is no device to wait for: the sizes of the groups are asked for,

@@ -7,9 +7,9 @@ once; and among the tile's own boxes by repeating the definition, "suppressed by
 that is not", which is right for one rank more each time.
 
 The device is never asked how many boxes a group holds: of M boxes at most M / (r + 1)
-groups reach rank r. So about M * largest_group pairs are looked at, the sum of the
-squares of full groups, and never the square of M; the number of operators grows with
-``largest_group`` alone.
+groups reach rank r. So the pairs that are looked at are fewer than the squares of the
+groups at their largest together, if their number is told, and never about M * M; the
+number of operators grows with ``largest_group`` alone.
 
 Shapes: M boxes, K groups at a time, W ranks a tile, R ranks up to its end.
 """
@@ -34,6 +34,7 @@ def grouped_nms(
     groups: Tensor,
     iou_threshold: float,
     largest_group: int | None = None,
+    num_groups: int | None = None,
 ) -> Tensor:
     """Suppress within groups; see :func:`mmfrcnn.ops.nms.grouped_nms`."""
     count = len(groups)
@@ -47,12 +48,12 @@ def grouped_nms(
     boxes = torch.cat([boxes[order], nobody]).double()
     keep = boxes.new_ones(count + 1, dtype=torch.bool)
     start, size = _groups_by_size(start)
-    ranks = count if largest_group is None else min(count, largest_group)
+    ranks = _smaller(count, largest_group)
     first = 1  # the best of a group is always kept
     while first < ranks:
         stop = min(first + min(TILE, first), ranks)
         rank = torch.arange(stop, device=order.device)
-        reaching = count // (first + 1)
+        reaching = _smaller(count // (first + 1), num_groups)
         begin, many = start[:reaching, None], size[:reaching, None]
         place = torch.where(rank < many, begin + rank, count)  # (K, R)
         at_once = max(1, PAIRS // ((stop - first) * stop))
@@ -64,6 +65,10 @@ def grouped_nms(
         keep[place[:, first:]] = ~(gone | _suppressed(among))
         first = stop
     return torch.empty_like(keep[:-1]).index_copy_(0, order, keep[:-1])
+
+
+def _smaller(count: int, bound: int | None) -> int:
+    return count if bound is None else min(count, bound)
 
 
 def _groups_by_size(start: Tensor) -> tuple[Tensor, Tensor]:
