@@ -175,7 +175,9 @@ def test_plain_operators_decide_as_the_cpu(hostile_boxes, grid, num_groups, thre
 
 @pytest.mark.filterwarnings('ignore::RuntimeWarning')  # of NumPy, which interprets
 @pytest.mark.parametrize('grid', [None, 8.0])
-@pytest.mark.parametrize('num_groups, threshold', [(1, 0.5), (2, 0.7), (30, 0.5)])
+@pytest.mark.parametrize(
+    'num_groups, threshold', [(1, 0.5), (2, 0.7), (30, 0.5), (9, -1.0)]
+)
 def test_the_kernel_decides_as_the_cpu(
     hostile_boxes, kernel_device, grid, num_groups, threshold
 ):

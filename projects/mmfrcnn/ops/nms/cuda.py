@@ -110,18 +110,18 @@ def settle(x1, y1, x2, y2, start, keep, count, threshold, share, tile: tl.conste
         rows = at + within
         group = tl.load(start + rows, mask=rows < count, other=count)
         mine = group <= last
-        begin = tl.where(mine, group, count)[:, None]
         boxes = load_boxes(line, rows[:, None], mine[:, None])
 
+        # Only the last group goes on after the first tile.
         hit = tl.zeros((tile, tile), tl.int1)
-        for first in range(tl.min(tl.where(mine, group, at)), at, tile):
+        for first in range(last, at, tile):
             columns = first + within
             kept = tl.load(keep + columns, mask=columns < at, other=0) != 0
-            asked = kept[None, :] & (columns[None, :] >= begin)
+            asked = kept[None, :] & mine[:, None]
             hit |= overlaps(line, rows, boxes, columns, asked, count, threshold, share)
         gone = tl.max(hit.to(tl.int32), 1)
 
-        asked = (rows[None, :] < rows[:, None]) & (rows[None, :] >= begin)
+        asked = (rows[None, :] < rows[:, None]) & (rows[None, :] >= group[:, None])
         over = overlaps(line, rows, boxes, rows, asked, count, threshold, share)
         # Right for the first box, then for one more each time; mostly for all soon.
         suppressed = gone
