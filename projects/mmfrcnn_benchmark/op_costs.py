@@ -1,8 +1,10 @@
-"""What the heads' operators take at least, as functions of the batch: computed.
+"""What the heads' operators take, as functions of the batch: computed, not measured.
 
-Each reads its input and writes its result once. Comparing two boxes is 13 operations:
-least and largest corners, sides, their product, the union, the threshold. One value of
-a region's cell is four samples of four products and sums.
+Each reads its input and writes its result once, and compares all pairs; whoever finds
+pairs that need no comparison, or parts of the maps that no region covers, takes less.
+Comparing two boxes is 13 operations: least and largest corners, sides, their product,
+the union, the threshold. One value of a region's cell is four samples of four products
+and sums.
 
 Shapes: N images, S anchors of all levels, G ground truths an image, M candidates an
 image before NMS, K regions an image.
@@ -11,19 +13,21 @@ image before NMS, K regions an image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch._library.custom_ops import OPDEFS
-from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
 from mmfrcnn.modeling.sampler import BalancedSampler
-from mmfrcnn.ops.backend import using
+from mmfrcnn.ops.backend import Backend, using
 from mmfrcnn.ops.nms import grouped_nms
 from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn_benchmark.contenders import PROPOSALS_BEFORE_NMS
@@ -33,7 +37,6 @@ from mmfrcnn_benchmark.operators import (
     REGIONS,
     SAMPLING,
     STRIDES,
-    largest_group,
 )
 from mmfrcnn_benchmark.pooling import CHANNELS, SIZE
 from mmfrcnn_benchmark.pooling import STRIDES as POOLED
@@ -65,7 +68,7 @@ class Cost(NamedTuple):
     bytes: int
 
     def seconds(self, images: int, card: Any) -> float:
-        """Return the least time of a batch on a :class:`~.roofline.Card`."""
+        """Return the time of a batch at the rates of a :class:`~.roofline.Card`."""
         moved = self.bytes_once + images * self.bytes
         return max(images * self.flops / card.float32, moved / card.bandwidth)
 
@@ -110,15 +113,17 @@ IDLE = ('prim::', 'aten::empty', 'aten::new_empty', 'aten::scalar_tensor')
 
 
 class LaunchCounter(TorchDispatchMode):
-    """Counts operators that start work on a device, inside our own operators too.
+    """Counts what starts work on a device, inside our own operators too.
 
     Attributes:
-        launches (int): Operators; a device may start several kernels for one of them.
+        operators (int): Of torch; a device may start several kernels for one of them.
+        kernels (int): Of Triton; they are counted and not run.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.launches = 0
+        self.operators = 0
+        self.kernels = 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -129,27 +134,53 @@ class LaunchCounter(TorchDispatchMode):
             with self:
                 return definition._init_fn(*args, **(kwargs or {}))
         idle = function.is_view or function._schema.name.startswith(IDLE)
-        self.launches += not idle
+        self.operators += not idle
         return function(*args, **(kwargs or {}))
 
+    @contextmanager
+    def in_place_of_kernels(self) -> Iterator[None]:
+        """Have every launch of a Triton kernel do nothing but count."""
+        from triton.runtime.jit import KernelInterface
 
-def count_launches(operator: str, images: int, height: int, width: int) -> int | None:
-    """Count what one operator launches in plain torch; None where data decide.
+        def count(*args: Any, **kwargs: Any) -> None:
+            self.kernels += 1
+
+        launch = KernelInterface.__getitem__
+        KernelInterface.__getitem__ = lambda kernel, grid: count
+        try:
+            yield
+        finally:
+            KernelInterface.__getitem__ = launch
+
+
+def count_launches(
+    operator: str, backend: Backend, images: int, height: int, width: int
+) -> int | None:
+    """Count what one operator of a training step launches, on tensors without data.
 
     Args:
         operator (str): As :func:`operator_costs` names it.
+        backend (str): ``reference`` for plain torch, ``cuda`` for the kernel.
         images (int): Images a batch.
         height (int): Of the images.
         width (int): Likewise.
+
+    Returns:
+        int | None: None where there is no kernel, or no Triton.
     """
-    with FakeTensorMode(), using('reference'):
+    kernel = backend == 'cuda'
+    if kernel and find_spec('triton') is None:
+        return None
+    counted = LaunchCounter()
+    triton = counted.in_place_of_kernels() if kernel else nullcontext()
+    with FakeTensorMode(), using(backend), triton:
         function = CALLS[operator](images, height, width)
-        try:
-            with LaunchCounter() as counted:
-                function()
-        except DynamicOutputShapeException:
-            return None
-    return counted.launches
+        counted.kernels = 0  # those were its preparation's
+        with counted:
+            function()
+    if kernel and not counted.kernels:
+        return None
+    return counted.operators + counted.kernels
 
 
 def _suppression(images: int, height: int, width: int) -> Callable[[], object]:
@@ -158,8 +189,7 @@ def _suppression(images: int, height: int, width: int) -> Callable[[], object]:
     count = images * sum(min(most, ANCHORS_A_CELL * cells) for cells in levels)
     boxes, scores = torch.empty(count, 4), torch.empty(count)
     groups = torch.empty(count, dtype=torch.int64)
-    limit = largest_group(most)
-    return lambda: grouped_nms(boxes, scores, groups, PROPOSAL_IOU, **limit)
+    return lambda: grouped_nms(boxes, scores, groups, PROPOSAL_IOU, most)
 
 
 def _assignment(images: int, height: int, width: int) -> Callable[[], object]:

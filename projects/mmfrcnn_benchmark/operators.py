@@ -152,19 +152,11 @@ def suppression(work: Workload) -> Operator:
     extent = torch.tensor([work.width, work.height]).repeat(2)
     flat = torch.cat(boxes).clamp(min=0).minimum(extent).to(work.device)
     group_of, score = torch.cat(groups).to(work.device), scores.to(work.device)
-    limit = largest_group(min(most, max(map(len, levels))))
     return Operator(
-        lambda: [grouped_nms(flat, score, group_of, PROPOSAL_IOU, **limit)],
+        lambda: [grouped_nms(flat, score, group_of, PROPOSAL_IOU, most)],
         lambda: batched_nms(flat, score, group_of, PROPOSAL_IOU),
         'torchvision',
     )
-
-
-def largest_group(count: int) -> dict[str, int]:
-    """Return the bound on a group's size, where the operator takes one."""
-    schema = torch.ops.mmfrcnn.grouped_nms.default._schema
-    names = {argument.name for argument in schema.arguments}
-    return {'largest_group': count} if 'largest_group' in names else {}
 
 
 def assignment(work: Workload) -> Operator:

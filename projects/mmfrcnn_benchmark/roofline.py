@@ -25,7 +25,7 @@ from torch.utils.flop_counter import flop_registry
 from mmfrcnn_benchmark.contenders import PROPOSALS
 from mmfrcnn_benchmark.op_costs import count_launches, operator_costs
 from mmfrcnn_benchmark.openmmlab import OUR_CONFIG, build_detector
-from mmfrcnn_benchmark.operators import REGIONS
+from mmfrcnn_benchmark.operators import IMPLEMENTATIONS, REGIONS
 
 BATCHES = (1, 8, 16, 64)
 SHOWN = 16  # the batch of which operators' times are shown
@@ -167,7 +167,8 @@ def compute_roofline(progress: Callable[[str], None]) -> dict[str, Any]:
 
     Returns:
         dict: ``steps``: by mode and batch, what is counted and the bounds by card;
-        ``operators``: likewise, an image, with the launches by batch.
+        ``operators``: likewise, an image, with the ``launches`` of each batch, of the
+        kernel and in plain torch.
     """
     steps, operators = [], []
     for mode in ('train', 'infer'):
@@ -185,7 +186,10 @@ def compute_roofline(progress: Callable[[str], None]) -> dict[str, Any]:
             )
     for cost in operator_costs(*SIZE):
         progress(f'counting: {cost.operator}')
-        launches = {n: count_launches(cost.operator, n, *SIZE) for n in BATCHES}
+        launches = {
+            label: [count_launches(cost.operator, way, n, *SIZE) for n in BATCHES]
+            for label, way in IMPLEMENTATIONS['cuda'].items()
+        }
         bounds = {c.name: cost.seconds(SHOWN, c) for c in CARDS}
         operators.append(cost._asdict() | dict(launches=launches, bounds=bounds))
     return dict(

@@ -201,17 +201,21 @@ def _operator_bounds(operators: list[dict[str, Any]], cards: Sequence[str]) -> s
     rows = []
     for one in operators:
         once = f'{one["bytes_once"] / 1e6:.1f} + ' if one['bytes_once'] else ''
-        launches = dict.fromkeys(one['launches'].values())
+        launches = (
+            ', '.join('-' if n is None else f'{n:,}' for n in dict.fromkeys(counts))
+            for counts in one['launches'].values()
+        )
         rows.append(
             (
                 one['operator'],
                 f'{one["count"]:,} N {one["counted"]}',
                 f'{once}{one["bytes"] / 1e6:.2f} N',
-                ', '.join('?' if n is None else str(n) for n in launches),
+                ' / '.join(launches),
                 *(f'{1e6 * one["bounds"][card]:.0f}' for card in cards),
             )
         )
-    head = ('operator, N images', 'work', 'MB', 'launches in plain torch')
+    labels = ' / '.join(operators[0]['launches'])
+    head = ('operator, N images', 'work', 'MB', f'launches: {labels}')
     return table((*head, *(f'{card}, us' for card in cards)), rows)
 
 
