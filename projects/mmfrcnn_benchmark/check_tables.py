@@ -32,6 +32,10 @@ def render_check(report: dict[str, Any]) -> str:
     if operators:
         blocks += ['## Operators alone', _settings(operators[0])]
         blocks += [operator_table(operators), _listed(_failures(operators))]
+    # Tests provoke warnings.
+    warned = [line for one in steps + operators for line in one.get('warned', ())]
+    if warned:
+        blocks += ['## Warnings', _listed(dict.fromkeys(warned))]
     for key, name in (('failed', 'Failed'), ('left_out', 'Left out')):
         said = [f'{one["part"]}: {one[key]}' for one in report['parts'] if key in one]
         blocks += [f'## {name}', _listed(said)] if said else []

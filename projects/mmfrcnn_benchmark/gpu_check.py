@@ -31,7 +31,7 @@ MARK = b'{\n "benchmark": "gpu_check"'
 FOR_TESTS, FOR_ONE = 0.5, 0.25
 # A part is not begun with less than this left, in seconds.
 SHORTEST = 10.0
-# Turns of each contender: of a large batch, and of one image.
+# Turns of each contender: of an operator or a large batch, and of one image.
 FEWEST_ROUNDS, MOST_ROUNDS = 5, 40
 
 
@@ -138,7 +138,12 @@ def plan_measures(args: argparse.Namespace) -> list[Part]:
                 if name in OF_MAPS or once:
                     kept = precision if name in OF_MAPS else 'float32'
                     work = partial(Workload, **size, precision=kept)
-                    job = partial(measure_operator, work=work, name=name, rounds=rounds)
+                    job = partial(
+                        measure_operator,
+                        work=work,
+                        name=name,
+                        rounds=args.rounds or FEWEST_ROUNDS,
+                    )
                     parts.append(Part(f'{name}, batch {images}, {kept}', job))
             work = partial(Workload, **size, precision=precision)
             for name in ('train', 'infer'):

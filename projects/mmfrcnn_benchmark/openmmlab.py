@@ -105,6 +105,7 @@ class Ours(_OpenMMLab):
         model = super().build()
         if self.training:
             return model
+        model.to(self.work.device)  # which decides what suits it
         return prepare_for_inference(model, precision=PRECISIONS[self.work.precision])
 
     @classmethod

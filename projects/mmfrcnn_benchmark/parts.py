@@ -9,6 +9,7 @@ compute no longer.
 from __future__ import annotations
 
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -61,6 +62,9 @@ class Worker:
 
         Raises:
             PartError: If it raised, died or was killed.
+
+        Returns:
+            dict: What the job returned, and ``warned``: what the package warned of.
         """
         if self._process is None:
             self._start()
@@ -117,7 +121,8 @@ def _attempt(part: Part, device: str) -> tuple[dict[str, Any] | None, str, bool]
     print(f'--- {part.name}', flush=True)
     result, reason = None, ''
     try:
-        result = part.job(device)
+        with _Warnings() as warned:
+            result = part.job(device) | dict(warned=warned.lines)
     except Exception as error:
         traceback.print_exc()
         reason = one_line(error)
@@ -129,6 +134,26 @@ def _attempt(part: Part, device: str) -> tuple[dict[str, Any] | None, str, bool]
     except RuntimeError as error:  # nothing runs after an illegal memory access
         return result, reason or one_line(error), False
     return result, reason, True
+
+
+class _Warnings(logging.Handler):
+    """Keeps what the package warns of: of a kernel that it does not use, say."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._logger = logging.getLogger('mmfrcnn')
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        print(record.getMessage(), flush=True)
+
+    def __enter__(self) -> _Warnings:
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
 
 
 def one_line(error: BaseException) -> str:

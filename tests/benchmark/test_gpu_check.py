@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
+import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmfrcnn_benchmark import card_tests, operators
 from mmfrcnn_benchmark.check_tables import render_check
 from mmfrcnn_benchmark.gpu_check import Report, plan_measures
+from mmfrcnn_benchmark.machine import describe_machine
+from mmfrcnn_benchmark.observe import count_waits, held_bytes, peak_gib
+from mmfrcnn_benchmark.openmmlab import Ours
 from mmfrcnn_benchmark.operators import OPERATORS, compare_operator, differing
 from mmfrcnn_benchmark.parts import Part, PartError, Worker
 from mmfrcnn_benchmark.workload import Workload
 
+from mmfrcnn.ops.winograd import WinogradConv2d
 from tests.tools import REPO, run_tool
 
 TINY = [*('--device', 'cpu', '--size', 64, 96, '--rounds', 2, '--batches', 1)]
@@ -119,6 +126,7 @@ def test_an_earlier_check_is_written_over(tmp_path):
 
 
 def add(device, *, left, right):
+    logging.getLogger('mmfrcnn.ops').warning('no kernel for %s', device)
     return dict(sum=left + right, process=os.getpid())
 
 
@@ -142,6 +150,8 @@ def test_parts_that_fail_hang_or_crash_leave_the_others_alone(tmp_path):
             worker.run(Part('memory', out_of_memory), 60)
         second = worker.run(Part('second', partial(add, left=3, right=4)), 60)
         assert first['process'] == second['process'] != os.getpid()
+        assert first['sum'] == 3 and second['sum'] == 7
+        assert second['warned'] == ['no kernel for cpu']
         with pytest.raises(PartError, match=f'code -{int(signal.SIGSEGV)}'):
             worker.run(Part('crash', crash), 60)
         # In a new process, wherever it is after this time.
@@ -216,12 +226,62 @@ def test_steps_are_set_beside_the_best_peer():
         workload=vars(Workload(images=8, device='cuda', precision='bfloat16')),
         seconds=dict(mmfrcnn=[0.1, 0.2], mmdet=[0.3, 0.6], torchvision=[0.2, 0.4]),
         observed=dict(mmfrcnn=seen, mmdet=seen | dict(waits=285, busy=None)),
+        warned=['plain operators instead of the kernel'],
     )
     text = render_check(dict(machine={}, parts=[dict(part='a', result=result)]))
     cells = [line.replace(' ', '') for line in text.splitlines()]
     # 8 images in 0.15, 0.45 and 0.3 s; torchvision takes twice as long in each round.
     assert '|train|8|bfloat16|2.00(2.00to2.00)|53.3|17.8|26.7|' in cells
+    assert '## Warnings\n\n- plain operators instead of the kernel\n' in text
     assert '|train|8|bfloat16|2.50/2.50|1/285|1,234/1,234|50%/-|' in cells
+
+
+def test_what_is_asked_of_a_gpu(monkeypatch):
+    """The figures that only a GPU gives, from what torch says of one."""
+    memory = {'allocated': 5 << 30, 'peak': 0}
+
+    def set_mode(mode):
+        if mode == 'warn':
+            warnings.warn(
+                'Synchronization debug mode is a prototype feature and does not yet '
+                'detect all synchronizing operations',
+                stacklevel=1,
+            )
+
+    def step():
+        memory['peak'] = 9 << 30
+        for _ in range(3):
+            warnings.warn('called a synchronizing CUDA operation', stacklevel=1)
+
+    for name, value in (
+        ('get_sync_debug_mode', lambda: 'default'),
+        ('set_sync_debug_mode', set_mode),
+        ('memory_allocated', lambda device: memory['allocated']),
+        ('reset_peak_memory_stats', lambda device: memory.update(peak=0)),
+        ('max_memory_allocated', lambda device: memory['peak']),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    assert count_waits(step) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        work = Workload(device='cuda')
+        assert peak_gib(step, work, held_bytes('cuda')) == 4.0
+
+
+def test_the_card_is_named(monkeypatch):
+    card = SimpleNamespace(name='A card', total_memory=80 << 30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda device: card)
+    facts = describe_machine('cuda')
+    assert facts['GPU'].startswith('A card, 80 GiB, sm_90, driver ')
+    assert torch.__version__ in facts['versions'] and 'cuDNN' in facts['CUDA']
+
+
+def test_our_detector_is_made_ready_for_its_device():
+    """Winograd's convolutions are for processors, wherever a model was built."""
+    for device, expected in (('cpu', True), ('meta', False)):
+        model = Ours(Workload(device=device, classes=5), training=False).model
+        kinds = {type(layer) for layer in model.modules()}
+        assert (WinogradConv2d in kinds) == expected
 
 
 def test_differing_counts_entries():
