@@ -163,27 +163,47 @@ def test_parts_that_fail_hang_or_crash_leave_the_others_alone(tmp_path):
     assert '--- memory' in text and 'Traceback' in text
 
 
-def test_failures_are_in_the_tables(tmp_path):
-    class Broken:
-        def run(self, part, seconds):
-            if part.name == 'train':
-                raise PartError('OutOfMemoryError: 9 GiB')
-            failed = ['test_ties: AssertionError']
-            return dict(
-                benchmark='tests', file='a.py', passed=3, skipped=0, failed=failed
-            )
+class Scripted:
+    """Stands in for a worker: gives a result, or raises."""
 
+    def __init__(self, *, failed=(), error=''):
+        self.failed, self.error = list(failed), error
+
+    def run(self, part, seconds):
+        if self.error:
+            raise PartError(self.error)
+        return dict(
+            benchmark='tests', file='a.py', passed=3, skipped=0, failed=self.failed
+        )
+
+
+def test_failures_are_in_the_tables(tmp_path):
     report = Report(tmp_path, 9.0)
-    assert report.tests_passed()
-    for name in ('tests: a.py', 'train'):
-        report.add(Part(name, hang), Broken(), 60, 30)
-    report.add(Part('infer', hang), Broken(), 3, 30)
-    assert not report.tests_passed()
+    failing = Scripted(failed=['test_ties: AssertionError'])
+    report.add(Part('tests: a.py', hang), failing, 60, 30)
+    report.add(Part('train', hang), Scripted(error='OutOfMemoryError: 9 GiB'), 60, 30)
+    report.add(Part('infer', hang), Scripted(), 3, 30)
     text = (tmp_path / 'gpu_check.md').read_text()
     assert '- a.py, test_ties: AssertionError' in text
     assert '## Failed\n\n- train: OutOfMemoryError: 9 GiB' in text
     assert '## Left out\n\n- infer: no time was left' in text
     assert json.loads((tmp_path / 'gpu_check.json').read_text()) == report.content
+
+
+@pytest.mark.parametrize(
+    'name, worker, left, passed',
+    [
+        ('tests: a.py', Scripted(), 60, True),
+        ('tests: a.py', Scripted(failed=['test_ties: AssertionError']), 60, False),
+        ('tests: a.py', Scripted(error='stopped after 9 s'), 60, False),
+        ('tests: a.py', Scripted(), 3, False),  # left out
+        ('train', Scripted(error='OutOfMemoryError'), 60, True),
+    ],
+)
+def test_the_exit_code_is_of_the_tests(tmp_path, name, worker, left, passed):
+    report = Report(tmp_path, 9.0)
+    report.add(Part(name, hang), worker, left, 30)
+    assert report.tests_passed() == passed
 
 
 @pytest.mark.parametrize('name', list(OPERATORS))
