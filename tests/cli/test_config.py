@@ -50,7 +50,10 @@ def test_every_config_of_ours_passes() -> None:
         ('model.train_cfg.rpn.assigner.type=BalancedSampler', ['fit: AnchorA']),
         ('model.train_cfg.rpn.sampler.type=AnchorAssigner', ['has no sample']),
         ('model.rpn_head.type=BatchedRoIHead', ['fit: RegionProposalHead']),
-        ('model.roi_head.type=RegionProposalHead', ['fit: BatchedRoIHead']),
+        (
+            'model.roi_head.type=RegionProposalHead',
+            ['fit: BatchedCascadeRoIHead, BatchedRoIHead'],
+        ),
         ('model.roi_head.bbox_roi_extractor.type=FPN', ['fit: PyramidRoIExtractor']),
         ('train_dataloader.sampler.type=BalancedSampler', ['has no __iter__']),
         ('val_evaluator.type=CocoDataset', ['has no compute_metrics']),

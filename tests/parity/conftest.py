@@ -31,6 +31,7 @@ REPLACEMENTS = {
     'detector': ('FasterRCNN', 'BatchedFasterRCNN'),
     'rpn_head': ('RPNHead', 'RegionProposalHead'),
     'roi_head': ('StandardRoIHead', 'BatchedRoIHead'),
+    'cascade': ('CascadeRoIHead', 'BatchedCascadeRoIHead'),
     'extractor': ('SingleRoIExtractor', 'PyramidRoIExtractor'),
     'assigner': ('MaxIoUAssigner', 'AnchorAssigner'),
     'sampler': ('RandomSampler', 'BalancedSampler'),

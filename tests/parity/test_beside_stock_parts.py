@@ -7,6 +7,7 @@ import torch
 from mmengine.config import ConfigDict
 
 ALL = ('rpn_head', 'roi_head', 'extractor', 'assigner', 'sampler')
+AROUND = ('rpn_head', 'extractor', 'assigner', 'sampler')  # the RoI head
 
 
 @pytest.fixture
@@ -51,12 +52,21 @@ def test_mmdets_part_beside_ours(our_config, replace_types, check, part):
     check(replace_types(our_config, [part], back=True))
 
 
-@pytest.mark.parametrize('name', ['mask-rcnn', 'cascade-rcnn', 'cascade-mask-rcnn'])
-@pytest.mark.parametrize('parts', [('rpn_head', 'extractor', 'assigner', 'sampler')])
+@pytest.mark.parametrize(
+    'name, parts',
+    [
+        ('mask-rcnn', AROUND),
+        ('cascade-rcnn', AROUND),
+        ('cascade-mask-rcnn', AROUND),
+        ('mask-rcnn', ['roi_head']),
+        ('cascade-mask-rcnn', ['cascade']),
+        ('cascade-mask-rcnn', (*AROUND, 'cascade')),
+    ],
+)
 def test_our_parts_in_other_algorithms(stock_config, replace_types, check, name, parts):
     config = replace_types(stock_config(name), parts)
     model, losses, _ = check(config, masks='mask' in name)
-    assert type(model.rpn_head).__name__ == 'RegionProposalHead'
+    assert ('rpn_head' in parts) == (model.rpn_head.__module__[:7] == 'mmfrcnn')
     assert ('mask' not in name) or any('loss_mask' in key for key in losses)
 
 

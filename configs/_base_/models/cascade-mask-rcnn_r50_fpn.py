@@ -1,7 +1,6 @@
 # Cascade R-CNN with a mask head in each of its three stages.
 _base_ = './cascade-rcnn_r50_fpn.py'
 model = dict(
-    data_preprocessor=dict(pad_mask=True),
     roi_head=dict(
         mask_roi_extractor=dict(
             type='PyramidRoIExtractor',

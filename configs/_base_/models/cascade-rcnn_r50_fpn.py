@@ -1,6 +1,5 @@
 # Cascade R-CNN (Cai and Vasconcelos 2018): three box heads, each trained on boxes that
-# the one before refined and that overlap an object by more. On our RPN head, assigners,
-# samplers and extractor; the RoI head is mmdet's.
+# the one before refined and that overlap an object by more.
 _base_ = './faster-rcnn_r50_fpn.py'
 thresholds = (0.5, 0.6, 0.7)
 target_stds = (
@@ -10,13 +9,12 @@ target_stds = (
 )
 
 model = dict(
-    type='CascadeRCNN',
     rpn_head=dict(
         loss_bbox=dict(_delete_=True, type='SmoothL1Loss', beta=1 / 9, loss_weight=1.0)
     ),
     roi_head=dict(
         _delete_=True,
-        type='CascadeRoIHead',
+        type='BatchedCascadeRoIHead',
         num_stages=3,
         stage_loss_weights=[1, 0.5, 0.25],
         bbox_roi_extractor=dict(

@@ -1,11 +1,8 @@
-# Mask R-CNN (He et al. 2017) on our RPN head, assigner, sampler and extractor. The RoI
-# head is mmdet's: ours is for boxes alone.
+# Mask R-CNN (He et al. 2017): Faster R-CNN, and masks of its regions. Those of the
+# ground truth are padded where they are stacked, so not before (`pad_mask`).
 _base_ = './faster-rcnn_r50_fpn.py'
 model = dict(
-    type='MaskRCNN',
-    data_preprocessor=dict(pad_mask=True),
     roi_head=dict(
-        type='StandardRoIHead',
         mask_roi_extractor=dict(
             type='PyramidRoIExtractor',
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),

@@ -1,13 +1,14 @@
-"""Which box heads the batched RoI head can stand for."""
+"""Which box heads the batched RoI heads can stand for."""
 
 from __future__ import annotations
 
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
-from torch import nn
+from mmdet.registry import MODELS
 
 from mmfrcnn.errors import UserError
+from mmfrcnn.modeling.box_coder import DeltaBoxCoder
 
-# What the RoI head computes for the whole batch instead: a box head that has its own
+# What the RoI heads compute for the whole batch instead: a box head that has its own
 # way with any of these would silently not be asked.
 BATCHED_METHODS = (
     'loss',
@@ -19,12 +20,20 @@ BATCHED_METHODS = (
 )
 
 
-def check_box_head(head: nn.Module) -> None:
-    """Refuse a box head whose own targets or losses would be passed over.
+def build_box_head(cfg: dict) -> BBoxHead:
+    """Build a box head of mmdet's standard targets and losses.
 
     Raises:
-        UserError: With the way out, mmdet's own RoI head.
+        UserError: For a head whose own would be passed over, with the way out, mmdet's
+            own RoI heads.
     """
+    head = MODELS.build(cfg)
+    _check_methods(head)
+    head.bbox_coder = DeltaBoxCoder.of(head.bbox_coder)
+    return head
+
+
+def _check_methods(head: BBoxHead) -> None:
     own = [
         method
         for method in BATCHED_METHODS
@@ -35,7 +44,8 @@ def check_box_head(head: nn.Module) -> None:
             f'has its own {", ".join(own)}' if own else 'has a loss of its own kind'
         )
         raise UserError(
-            'BatchedRoIHead computes targets, losses and detections of the whole '
+            'The batched RoI heads compute targets, losses and detections of the whole '
             f"batch at once, but {type(head).__name__} {reason}. Use mmdet's "
-            "'StandardRoIHead' with this box head; the other parts stay as they are."
+            "'StandardRoIHead' or 'CascadeRoIHead' with this box head; the other parts "
+            'stay as they are.'
         )

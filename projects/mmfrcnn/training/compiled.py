@@ -16,6 +16,7 @@ DENSE = (
     'rpn_head',
     'roi_head.shared_head',
     'roi_head.bbox_head',
+    'roi_head.mask_head',
 )
 # Methods of tensors only; what comes before them depends on how many objects there are.
 BATCHED = (
@@ -40,8 +41,10 @@ def compile_detector(model: nn.Module, backend: str = 'inductor') -> nn.Module:
     """
     for name in DENSE:
         part = _find(model, name)
-        if part is not None:
-            part.compile(backend=backend, fullgraph=True)
+        # Of a cascade, each stage's.
+        for one in part if isinstance(part, nn.ModuleList) else [part]:
+            if one is not None:
+                one.compile(backend=backend, fullgraph=True)
     for name, method in BATCHED:
         part = _find(model, name)
         plain = getattr(part, method, None)

@@ -58,7 +58,9 @@ def _find(boxes: Tensor, candidates: Tensor, allowed: Tensor, count: int) -> Ten
     assert len(boxes) == min(count, int(allowed.sum()))
     free, places = allowed.clone(), []
     for box in boxes:
-        place = int((free & (candidates == box).all(1)).nonzero()[0])
+        # Those of a cascade's later stages are equal but for rounding.
+        near = (candidates - box).abs().amax(1) < 1e-3
+        place = int((free & near).nonzero()[0])
         free[place] = False
         places.append(place)
     return torch.tensor(places, dtype=torch.int64, device=boxes.device)

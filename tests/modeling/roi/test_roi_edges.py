@@ -22,16 +22,6 @@ def with_norm(norm):
     return dict(type='Shared4Conv1FCBBoxHead', conv_out_channels=6, norm_cfg=dict(norm))
 
 
-class TwoLayers(torch.nn.Sequential):
-    """Layers between pooling and box head, with batch norm, as the res5 of C4."""
-
-    def __init__(self):
-        super().__init__(torch.nn.Conv2d(6, 6, 1), torch.nn.BatchNorm2d(6))
-
-
-MODELS.register_module(module=TwoLayers, name='TwoLayersOfTest', force=True)
-
-
 @pytest.mark.parametrize(
     'changes',
     [

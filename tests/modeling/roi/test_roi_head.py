@@ -215,14 +215,6 @@ def test_box_heads_with_their_own_way_are_refused(head, words):
     assert all(word in str(error.value) for word in words)
 
 
-def test_a_mask_head_is_no_argument():
-    config = config_of()
-    config.type = 'BatchedRoIHead'
-    config.mask_head = ConfigDict(type='FCNMaskHead')
-    with pytest.raises(TypeError, match='mask_head'):
-        MODELS.build(config)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_equals_cpu(make_pair, features, proposals, samples):
     ours, _ = make_pair()
