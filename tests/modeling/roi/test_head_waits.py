@@ -11,6 +11,7 @@ from mmfrcnn_benchmark.counts import count_operators
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmfrcnn.ops.backend import using
+from mmfrcnn.structures.image_batch import DataSamples
 from mmfrcnn.structures.proposals import Proposals
 
 from .conftest import config_of, random_boxes
@@ -55,7 +56,10 @@ def test_training_does_not_wait_and_is_as_many_operators(kind, masked_samples):
     head = head_of(kind).train()
     totals = []
     for images in (2, 8, 16):
-        batch = batch_of(images, masked_samples)
+        features, proposals, samples = batch_of(images, masked_samples)
+        # As the detector brings them over, from the host, before either head.
+        samples = DataSamples(samples, torch.device('cpu'), training=True)
+        batch = features, proposals, samples
         with using('reference'):
             counted = count_operators(lambda batch=batch: head.loss(*batch))
         print(f'{kind}, {images} images: {counted.total} operators', counted.waits)
