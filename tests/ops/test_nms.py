@@ -190,6 +190,11 @@ def test_the_kernel_decides_as_the_cpu(
     assert torch.equal(found.cpu(), expected)
 
 
+def test_one_box(suppress):
+    box, group = torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([3])
+    assert suppress(box, torch.tensor([0.5]), group, 0.5).tolist() == [True]
+
+
 def test_boxes_without_area_are_kept(suppress):
     boxes = torch.zeros(5, 4)
     groups = torch.zeros(5, dtype=torch.int64)
@@ -240,5 +245,7 @@ def test_cuda_equals_cpu(random_boxes):
     scores = torch.rand(3000, generator=generator)
     groups = torch.randint(0, 40, (3000,), generator=generator)
     expected = grouped_nms(boxes, scores, groups, 0.5)
-    found = grouped_nms(boxes.cuda(), scores.cuda(), groups.cuda(), 0.5)
-    assert torch.equal(found.cpu(), expected)
+    for implementation in ('cuda', 'reference'):
+        with using(implementation):
+            found = grouped_nms(boxes.cuda(), scores.cuda(), groups.cuda(), 0.5, 200)
+        assert torch.equal(found.cpu(), expected)
