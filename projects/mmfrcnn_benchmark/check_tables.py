@@ -67,8 +67,8 @@ def steps_table(results: Sequence[Result]) -> str:
         images = one['workload']['images']
         rates = (f'{images / times[n]:.3g}' if n in times else '-' for n in names)
         rows.append((*_what(one), ratio, *rates))
-    rates = (f'{name}, images/s' for name in names)
-    return table(('step', 'batch', 'precision', 'best peer over ours', *rates), rows)
+    head = ('step', 'batch', 'precision', 'best peer over ours')
+    return table((*head, *(f'{name}, images/s' for name in names)), rows)
 
 
 def asks_table(results: Sequence[Result]) -> str:

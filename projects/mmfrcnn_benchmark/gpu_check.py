@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """
     began = time.monotonic()
     device = choose_device(args.device)
+    if device == 'cpu':  # before a worker imports Triton: it is asked once
+        os.environ.setdefault('TRITON_INTERPRET', '1')
     choose_contenders(args.peers)  # a wrong name is said at once
     folder = Path(args.out).resolve()
     check_folder('--out', folder, _is_own)

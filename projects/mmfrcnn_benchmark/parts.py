@@ -24,6 +24,9 @@ import torch
 
 from mmfrcnn.cli.runtime import choose_device
 
+# Seconds for a process to end in: the driver may have a kernel of its to wait for.
+PATIENCE = 10.0
+
 
 class Part(NamedTuple):
     """Something to run: ``job(device)`` returns what JSON can hold.
@@ -75,7 +78,7 @@ class Worker:
                 raise PartError(f'stopped after {seconds:.0f} s')
             result, error, healthy = self._line.recv()
         except (EOFError, ConnectionError):
-            self._process.join()
+            self._process.join(PATIENCE)
             code = self._process.exitcode
             self.stop()
             raise PartError(f'the process ended by itself, code {code}') from None
@@ -91,7 +94,7 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()  # it may not have its group yet
-            self._process.join()
+            self._process.join(PATIENCE)
             self._line.close()
             self._process = None
 
