@@ -1,4 +1,7 @@
-"""RoIAlign's kernels, in Triton's interpreter, against torchvision and a definition."""
+"""RoIAlign's implementations against torchvision and against a definition.
+
+The kernels run in Triton's interpreter where there is no card.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from mmfrcnn.ops.roi_align import pyramid_roi_align
 STRIDES = (4, 8, 16, 32)
 HEIGHT, WIDTH, IMAGES, CHANNELS = 64, 96, 2, 5
 RULES = [(0, True), (0, False), (2, True), (3, False)]
-BACKENDS = pytest.mark.parametrize('backend', ['cuda', 'reference'])
+BACKENDS = pytest.mark.parametrize('backend', ['cuda', 'reference', 'cpu'])
+OPERATORS = pytest.mark.parametrize('backend', ['cuda', 'reference'])
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +60,7 @@ def gradients(pooled, feats):
 
 def pool(backend, device, feats, rois, levels, strides=STRIDES, size=2, rule=(0, True)):
     """Pool forth and back: what was pooled, and the gradient of every level."""
+    device = 'cpu' if backend == 'cpu' else device
     feats = [level.detach().to(device).requires_grad_() for level in feats]
     options = dict(output_size=size, sampling_ratio=rule[0], aligned=rule[1])
     with using(backend):
@@ -182,12 +187,13 @@ def test_awkward_regions(device, backend, rule):
     assert pooled['no area'] == pooled['inside out'] == (rule != (0, True))
 
 
-def test_points_without_number(device):
+@pytest.mark.parametrize('backend', ['cuda', 'cpu'])
+def test_points_without_number(device, backend):
     """A region of 2^20 px has 2^17 points a cell, of which a few lie on the map."""
     rois = torch.tensor([[0, -(2.0**19), -(2.0**19), 2.0**19, 2.0**19]])
     feats = [torch.randn(1, 3, 4, 3, generator=torch.Generator().manual_seed(3))]
     given = feats, rois, torch.zeros(1, dtype=torch.int64), [4]
-    pooled, (gradient,) = pool('cuda', device, *given, rule=(0, True))
+    pooled, (gradient,) = pool(backend, device, *given, rule=(0, True))
     expected, (expected_gradient,) = by_definition(*given, rule=(0, True))
     torch.testing.assert_close(pooled, expected, atol=0, rtol=1e-4)
     torch.testing.assert_close(gradient, expected_gradient, atol=0, rtol=1e-4)
@@ -199,16 +205,17 @@ def test_points_without_number(device):
 @pytest.mark.filterwarnings('ignore:invalid value encountered')
 def test_regions_that_are_nowhere_pool_nothing(device, backend, rule):
     """Coordinates that are no numbers, and levels that do not exist."""
-    rois = torch.tensor([[0, 3.0, 3.0, 20.0, 20.0]]).repeat(10, 1)
+    rois = torch.tensor([[0, 3.0, 3.0, 20.0, 20.0]]).repeat(13, 1)
     for number, value in enumerate([math.nan, math.inf, -math.inf] * 3):
         rois[number, 1 + number % 4] = value
-    levels = torch.zeros(10, dtype=torch.int64)
-    levels[8] = torch.iinfo(torch.int64).min  # what a NaN's level may be
+    rois[9, 0] = math.nan
+    levels = torch.zeros(13, dtype=torch.int64)
+    levels[10:12] = torch.tensor([torch.iinfo(torch.int64).min, 1])  # of NaN, and none
     feats = [torch.ones(1, 3, 6, 8)]
     pooled, (gradient,) = pool(backend, device, feats, rois, levels, [4], rule=rule)
-    assert not pooled[:9].any()
-    torch.testing.assert_close(pooled[9], torch.ones(3, 2, 2))
-    (alone,) = by_torchvision(feats, rois[9:], levels[9:], [4], rule=rule)[1]
+    assert not pooled[:12].any()
+    torch.testing.assert_close(pooled[12], torch.ones(3, 2, 2))
+    (alone,) = by_torchvision(feats, rois[12:], levels[12:], [4], rule=rule)[1]
     assert gradient.isfinite().all() and alone.any()
     assert torch.equal(gradient != 0, alone != 0)
 
@@ -260,7 +267,7 @@ def test_the_gradient_is_the_same_in_every_run(device):
     torch.testing.assert_close(first, second, atol=0, rtol=0)
 
 
-@BACKENDS
+@OPERATORS
 def test_are_sound_operators(device, backend):
     feats = [level.to(device).requires_grad_() for level in pyramid(strides=[16, 32])]
     rois, levels = (tensor.to(device) for tensor in regions(2))
@@ -275,7 +282,7 @@ def test_are_sound_operators(device, backend):
         )
 
 
-@BACKENDS
+@OPERATORS
 def test_a_graph_holds_both(device, backend):
     feats, (rois, levels) = pyramid(strides=[16, 32]), regions(4)
     given = feats, rois, levels % 2, [16, 32]

@@ -215,6 +215,20 @@ def test_only_regions_without_extent(path, pyramid):
     assert not any(feature.grad.any() for feature in feats)
 
 
+@pytest.mark.parametrize('layer', LAYERS[:4], ids=str)
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_regions_that_are_no_numbers_pool_nothing(layer, path, pyramid, rois, value):
+    """Where a training diverges it is a loss that says so, not an index."""
+    expected = path(make(layer))(pyramid, rois)
+    generator = torch.Generator().manual_seed(5)
+    hit = torch.rand(len(rois), 4, generator=generator) < 0.1
+    rois[:, 1:].masked_fill_(hit, value)
+    pooled = path(make(layer))(pyramid, rois)
+    finite = rois.isfinite().all(1)
+    assert not finite.all() and not pooled[~finite].any()
+    assert torch.equal(pooled[finite], expected[finite])
+
+
 @pytest.mark.parametrize('layer', LAYERS[:2] + LAYERS[4:], ids=str)
 def test_one_level(layer, path, pyramid, rois):
     extractor = PyramidRoIExtractor(layer, 6, [16])
