@@ -65,7 +65,7 @@ def steps_table(results: Sequence[Result]) -> str:
             best = min(peers, key=peers.__getitem__)
             ratio = _ranged(one['seconds'][best], one['seconds'][OURS])
         images = one['workload']['images']
-        rates = (f'{images / times[n]:.3g}' if n in times else '-' for n in names)
+        rates = (_rounded(images / times[n]) if n in times else '-' for n in names)
         rows.append((*_what(one), ratio, *rates))
     head = ('step', 'batch', 'precision', 'best peer over ours')
     return table((*head, *(f'{name}, images/s' for name in names)), rows)
@@ -104,7 +104,7 @@ def operator_table(results: Sequence[Result]) -> str:
         if ours and peer in seconds:
             ratio = _ranged(seconds[peer], seconds[ours[0]])
         times = (
-            f'{name} {1000 * summarise(values).median:.3g}'
+            f'{name} {_rounded(1000 * summarise(values).median)}'
             for name, values in seconds.items()
         )
         memory = (_cell('{:.3f}', value) for value in one['peak_gib'].values())
@@ -164,6 +164,10 @@ def _all(mappings: Iterable[dict[str, Any]]) -> list[str]:
 def _ranged(values: Sequence[float], base: Sequence[float]) -> str:
     ratio = paired_ratio(values, base)
     return f'{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})'
+
+
+def _rounded(value: float) -> str:
+    return f'{value:.3g}' if value < 100 else f'{value:,.0f}'
 
 
 def _cell(form: str, value: float | None) -> str:
