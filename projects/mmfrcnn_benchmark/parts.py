@@ -24,8 +24,8 @@ import torch
 
 from mmfrcnn.cli.runtime import choose_device
 
-# Seconds for a process to end in: the driver may have a kernel of its to wait for.
-PATIENCE = 10.0
+# Seconds for a process to end in; a driver may keep one whose kernel does not end.
+PATIENCE = 3.0
 
 
 class Part(NamedTuple):
@@ -89,13 +89,14 @@ class Worker:
         return result
 
     def stop(self) -> None:
-        """End the process, and what it has started."""
+        """End the process, by force where it does not wait for a part."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
+            self._line.close()
+            self._process.join(PATIENCE)
+            with suppress(ProcessLookupError):  # and what it has started
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()  # it may not have its group yet
             self._process.join(PATIENCE)
-            self._line.close()
             self._process = None
 
     def _start(self) -> None:
