@@ -23,8 +23,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     unset_fake_temporarily,
 )
+from torch.overrides import enable_reentrant_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from mmfrcnn.ops.backend import using
 
@@ -95,22 +96,35 @@ class FakeDevice(TorchDispatchMode):
             self.waits['copy to the device'] += 1
 
     def _fetch(self, tensor: Tensor) -> Tensor:
-        """What the host waits for; zeros, as nothing was computed."""
+        """What the host waits for; ones, as nothing was computed."""
         self.copies += 1
         self.waits['copy to the host'] += 1
         with unset_fake_temporarily():
-            return torch.zeros(tensor.shape, dtype=tensor.dtype)
+            return torch.ones(tensor.shape, dtype=tensor.dtype)
 
     def _look_inside(self, function: Any, args: tuple, kwargs: dict) -> None:
         """Run the plain operators of an op of ours, of which torch knows the shape."""
-        inside = FakeDevice()
         name = function._schema.name
-        try:
-            with using('reference'), torch.no_grad(), inside:
-                OPDEFS[name]._init_fn(*args, **kwargs)
-        except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            inside.waits[f'{error.func}'] += 1
-        self.waits.update({f'{name}: {what}': n for what, n in inside.waits.items()})
+        key = repr((name, tree_map_only(Tensor, _form, (args, kwargs))))
+        if key not in _inside:
+            _inside[key] = inside = FakeDevice()
+            try:
+                # As from the outside: composed operators come as what they are made of.
+                reentrant = enable_reentrant_dispatch()
+                with reentrant, torch.no_grad(), using('reference'), inside:
+                    OPDEFS[name]._init_fn(*args, **kwargs)
+            except (DataDependentOutputException, DynamicOutputShapeException) as error:
+                inside.waits[f'{error.func}'] += 1
+        found = _inside[key].waits
+        self.waits.update({f'{name}: {what}': n for what, n in found.items()})
+
+
+# What was seen inside our operators: whoever gets tensors of one form does the same.
+_inside: dict[str, FakeDevice] = {}
+
+
+def _form(tensor: Tensor) -> tuple:
+    return tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device
 
 
 # One for all: what lives on a device stays there from one use to the next.

@@ -78,6 +78,26 @@ def test_what_depends_on_data_is_refused(what):
         UNKNOWN[what]()
 
 
+def test_what_an_operator_of_ours_waits_for_is_counted():
+    """Torch knows the shape of its result, and would not look inside."""
+
+    @torch.library.custom_op('mmfrcnn::asks_in_a_test', mutates_args=())
+    def asks(x: torch.Tensor, copies: int) -> torch.Tensor:
+        for _ in range(copies):
+            x = x + torch.tensor([1.0, 2.0, 3.0], device=x.device)
+        return x if copies else x[x > 0]
+
+    asks.register_fake(lambda x, copies: torch.empty_like(x))
+    with fake_device() as counted:
+        for copies in (2, 0, 2):
+            assert asks(ones(), copies).device == DEVICE
+    assert counted.waits == {
+        'mmfrcnn::asks_in_a_test: copy to the device': 4,
+        'mmfrcnn::asks_in_a_test: aten.nonzero.default': 1,
+    }
+    assert counted.total == 3 * 2  # the operator is one
+
+
 def test_tensors_that_do_not_live_together_are_refused():
     with fake_device(), pytest.raises(RuntimeError, match=r'[Dd]evice'):
         ones() + torch.ones(3)

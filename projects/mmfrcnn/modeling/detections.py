@@ -66,7 +66,11 @@ def select_detections(
     own = image if class_agnostic else image * classes + labels
     groups, boxes = _set_apart(own.expand_as(labels), boxes, filled, proposals, classes)
     keep = grouped_nms(
-        boxes.flatten(0, 1), scores.flatten(), groups.flatten(), iou_threshold
+        boxes.flatten(0, 1),
+        scores.flatten(),
+        groups.flatten(),
+        iou_threshold,
+        largest_group=index.shape[1] if class_agnostic else proposals,
     )
     keep = keep.view_as(filled) & filled
     ranked = scores.masked_fill(~keep, -math.inf)

@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor
 
+from mmfrcnn.modeling.cascade_roi_head import BatchedCascadeRoIHead
 from mmfrcnn.modeling.data_preprocessor import BatchedDataPreprocessor
 from mmfrcnn.modeling.roi_head import BatchedRoIHead
 from mmfrcnn.modeling.rpn_head import RegionProposalHead
@@ -52,7 +53,7 @@ class BatchedFasterRCNN(FasterRCNN):
         )
         # A head of mmdet's expects to find the ground truth on the device.
         ours = isinstance(getattr(self, 'rpn_head', None), RegionProposalHead | None)
-        if ours and isinstance(self.roi_head, BatchedRoIHead):
+        if ours and isinstance(self.roi_head, BatchedRoIHead | BatchedCascadeRoIHead):
             self.data_preprocessor = BatchedDataPreprocessor.of(self.data_preprocessor)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
