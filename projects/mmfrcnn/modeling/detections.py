@@ -64,13 +64,16 @@ def select_detections(
 
     image = torch.arange(images, device=labels.device)[:, None]
     own = image if class_agnostic else image * classes + labels
-    groups, boxes = _set_apart(own.expand_as(labels), boxes, filled, proposals, classes)
+    room = max(proposals, 1)  # boxes of a class, and so of a group
+    groups, boxes = _set_apart(own.expand_as(labels), boxes, filled, room, classes)
     keep = grouped_nms(
         boxes.flatten(0, 1),
         scores.flatten(),
         groups.flatten(),
         iou_threshold,
-        largest_group=index.shape[1] if class_agnostic else proposals,
+        largest_group=index.shape[1] if class_agnostic else room,
+        # Of each image its classes, and those of its empty slots.
+        num_groups=images * (classes - -index.shape[1] // room),
     )
     keep = keep.view_as(filled) & filled
     ranked = scores.masked_fill(~keep, -math.inf)

@@ -226,3 +226,11 @@ def test_cuda_equals_cpu():
     for mine, other in zip(here, there, strict=True):
         assert torch.equal(mine.bboxes, other.bboxes.cpu())
         assert torch.equal(mine.labels, other.labels.cpu())
+
+
+def test_no_proposal_slots():
+    nothing = torch.zeros(2, 0, 3, 4)
+    rules = dict(score_thr=0.05, iou_threshold=0.5, max_per_img=100)
+    found = select_detections(nothing, nothing[..., 0], **rules)
+    assert found.boxes.shape == (2, 0, 4)
+    assert [len(one) for one in found] == [0, 0]
