@@ -176,13 +176,12 @@ def first_ones(monkeypatch):
     monkeypatch.setattr(
         RandomSampler, 'random_choice', lambda self, gallery, num: gallery[:num]
     )
-    monkeypatch.setattr(
-        mmfrcnn.modeling.BalancedSampler,
-        '_next_keys',
-        lambda self, keys, ids: torch.arange(
-            len(ids) - 1, -1, -1, device=ids.device
-        ).expand(len(keys), -1),
-    )
+
+    def falling(match_labels, draw, images, ids):
+        keys = torch.arange(len(ids) - 1, -1, -1, device=ids.device)
+        return torch.stack([torch.where(match_labels == n, keys, -1) for n in (1, 0)])
+
+    monkeypatch.setattr(mmfrcnn.modeling.sampler, 'random_keys', falling)
 
 
 def make_sample(height, width, count, seed, *, classes=80, masks=False, image=None):
