@@ -19,14 +19,8 @@ from torch import Tensor
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.box_head import build_box_head
-from mmfrcnn.modeling.box_stage import (
-    box_losses,
-    detect,
-    forward_sample,
-    number_regions,
-    refine_likeliest,
-    sample_regions,
-)
+from mmfrcnn.modeling.box_stage import detect, number_regions, refine_likeliest
+from mmfrcnn.modeling.box_training import box_losses, forward_sample, sample_regions
 from mmfrcnn.modeling.mask_branch import (
     MASKS_OF_PROPOSALS,
     MaskBranch,

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.modeling.box_stage import number_regions, trains_batch_norm
+from mmfrcnn.modeling.box_stage import number_regions
+from mmfrcnn.modeling.box_training import trains_batch_norm
 from mmfrcnn.modeling.mask_targets import ListedMasks, StackedMasks
 from mmfrcnn.modeling.sampler import BalancedSampler
 from mmfrcnn.ops.backend import backend_of

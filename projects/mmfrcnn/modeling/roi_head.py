@@ -16,13 +16,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmfrcnn.modeling.box_head import build_box_head
-from mmfrcnn.modeling.box_stage import (
-    box_losses,
-    detect,
-    forward_sample,
-    number_regions,
-    sample_regions,
-)
+from mmfrcnn.modeling.box_stage import detect, number_regions
+from mmfrcnn.modeling.box_training import box_losses, forward_sample, sample_regions
 from mmfrcnn.modeling.mask_branch import (
     MASKS_OF_PROPOSALS,
     MaskBranch,

@@ -19,7 +19,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmfrcnn.modeling import box_stage
+from mmfrcnn.modeling import box_training
 from tests.modeling.matching.equal_samples import follow_our_sampler
 
 STRIDES = (4, 8, 16, 32)
@@ -198,7 +198,7 @@ def share_weights(ours, theirs):
 @pytest.fixture
 def same_sample(monkeypatch):
     """Make mmdet's random sampler take what ours has drawn in the head before it."""
-    to_draw = follow_our_sampler(monkeypatch, box_stage)
+    to_draw = follow_our_sampler(monkeypatch, box_training)
     yield
     assert not to_draw
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 
@@ -92,10 +93,16 @@ def test_bitmaps_are_cut_as_mmdet_cuts_them(bitmaps, monkeypatch, size, at_once)
     assert ((found > 0) & (found < 1)).any() and (found == 0.5).any()
 
 
+def sample_of(batch_input_shape=None, **gt):
+    sample = DetDataSample(gt_instances=InstanceData(**gt))
+    if batch_input_shape:
+        sample.set_metainfo(dict(batch_input_shape=batch_input_shape))
+    return sample
+
+
 def test_bitmaps_are_padded_to_the_batch(bitmaps):
-    instances = [InstanceData(masks=one) for one in bitmaps]
-    metas = [dict(batch_input_shape=(96, 128))] * 4
-    stack = ground_truth_masks(instances, metas, CPU)
+    samples = [sample_of(masks=one, batch_input_shape=(96, 128)) for one in bitmaps]
+    stack = ground_truth_masks(samples, CPU)
     assert stack.masks.shape == (9, 96, 128)
     for image, first in enumerate(stack.first.tolist()):
         for place, mask in enumerate(bitmaps[image].masks):
@@ -120,7 +127,7 @@ def test_outlines_are_cut_as_mmdet_cuts_them():
     for height, width, count in SHAPES:
         outline = np.array([0, 0, width * 0.8, height * 0.1, width / 2, height * 0.9])
         masks.append(PolygonMasks([[outline]] * count, height, width))
-    listed = ground_truth_masks([InstanceData(masks=one) for one in masks], [], CPU)
+    listed = ground_truth_masks([sample_of(masks=one) for one in masks], CPU)
     assert isinstance(listed, ListedMasks)
     rois, chosen = regions_of()
     expected = mmdets(masks, rois, chosen, (14, 14))
@@ -141,4 +148,4 @@ def test_no_masks_at_all(images):
 
 def test_missing_masks_are_asked_for():
     with pytest.raises(UserError, match='with_mask=True'):
-        ground_truth_masks([InstanceData(bboxes=torch.zeros(0, 4))], [{}], CPU)
+        ground_truth_masks([sample_of(bboxes=torch.zeros(0, 4))], CPU)
