@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmfrcnn_benchmark.fake_device import fake_device
 from mmfrcnn_benchmark.traffic import Traffic
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -145,6 +147,24 @@ def test_launches(launched, images, count, num_levels):
     maps = sum(level.numel() for level in feats) * 2
     assert back.launches <= 20 + num_levels
     assert maps <= back.peak <= maps + 200 * (count + 64)
+
+
+@pytest.mark.parametrize('backend', ['cuda', 'reference'])
+def test_the_host_waits_for_nothing(launched, monkeypatch, backend):
+    """No copy either way, no shape that depends on data: sizes are known."""
+    from mmfrcnn.ops.roi_align import cuda
+
+    monkeypatch.setattr(torch.cuda, 'device_of', lambda tensor: nullcontext())
+    run = cuda if backend == 'cuda' else reference
+    scales, (heights, widths) = [1 / 4, 1 / 8], zip(*LARGE[:2], strict=True)
+    with fake_device() as device, torch.device('cuda'):
+        feats, rois, levels = without_values(2, 1024, 2)
+        pooled = run.align(feats, rois, levels, scales, 7, 0, True)
+        grads = run.align_backward(
+            pooled, rois, levels, 2, heights, widths, scales, 0, True
+        )
+    assert not device.waits and not device.copies and device.total > 0
+    assert {tensor.device.type for tensor in (pooled, *grads)} == {'cuda'}
 
 
 def test_launches_of_plain_operators_grow_with_the_levels(kernel_device):
