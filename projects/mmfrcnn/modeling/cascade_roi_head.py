@@ -19,15 +19,15 @@ from torch import Tensor
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.box_head import build_box_head
-from mmfrcnn.modeling.box_stage import detect, number_regions, refine_likeliest
+from mmfrcnn.modeling.box_stage import number_regions, refine_likeliest
 from mmfrcnn.modeling.box_training import box_losses, forward_sample, sample_regions
 from mmfrcnn.modeling.mask_branch import (
     MASKS_OF_PROPOSALS,
     MaskBranch,
     build_mask_head,
+    detect_with_masks,
     draw_masks,
     positive_slots,
-    predict_masks,
 )
 from mmfrcnn.modeling.mask_targets import (
     ListedMasks,
@@ -276,22 +276,17 @@ class BatchedCascadeRoIHead(BaseModule):
         images = images_of(batch_data_samples, x[0].device, training=False)
         proposals = padded_proposals(rpn_results_list, x[0].device)
         refined, scores, deltas = self._cascade(x, proposals, images.sizes)
-        results: Sequence[InstanceData] = detect(
+        return detect_with_masks(
             self.bbox_head[-1],
+            self._mask_branches if self.with_mask else [],
+            x,
             refined,
             scores,
             deltas,
             images,
             self.test_cfg,
-            # Masks are drawn in input pixels, and rescaled with their boxes.
-            rescale and not self.with_mask,
+            rescale,
         )
-        if self.with_mask:
-            branches = self._mask_branches
-            results = predict_masks(
-                branches, x, results, images, self.test_cfg, rescale
-            )
-        return results
 
     def _cascade(
         self, x: Sequence[Tensor], proposals: PaddedInstances, sizes: Tensor

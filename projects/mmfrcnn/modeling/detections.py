@@ -55,25 +55,27 @@ def select_detections(
     """
     images, proposals, classes = scores.shape
     above = (scores > score_thr) & torch.isfinite(boxes).all(-1)
-    most = _most_above(score_thr, classes) if exclusive else classes
-    index, filled = compact(above.flatten(1), proposals * most)  # (N, K)
+    passing = _most_above(score_thr, classes) if exclusive else classes
+    index, filled = compact(above.flatten(1), proposals * passing)  # (N, K)
     scores = scores.flatten(1).gather(1, index)
     labels = index % classes
     row = index if boxes.shape[2] == classes else index // classes
     boxes = gather_rows(boxes.flatten(1, 2), row)  # (N, K, 4)
 
     image = torch.arange(images, device=labels.device)[:, None]
-    own = image if class_agnostic else image * classes + labels
-    room = max(proposals, 1)  # boxes of a class, and so of a group
-    groups, boxes = _set_apart(own.expand_as(labels), boxes, filled, room, classes)
+    room = max(proposals, 1)  # boxes of a class
+    if class_agnostic:
+        own, count, most = image.expand_as(labels), images, index.shape[1]
+    else:
+        own, count, most = image * classes + labels, images * classes, room
+    groups, boxes, others = _set_apart(own, count, boxes, filled, room)
     keep = grouped_nms(
         boxes.flatten(0, 1),
         scores.flatten(),
         groups.flatten(),
         iou_threshold,
-        largest_group=index.shape[1] if class_agnostic else room,
-        # Of each image its classes, and those of its empty slots.
-        num_groups=images * (classes - -index.shape[1] // room),
+        largest_group=most,
+        num_groups=count + others,
     )
     keep = keep.view_as(filled) & filled
     ranked = scores.masked_fill(~keep, -math.inf)
@@ -97,32 +99,34 @@ def _most_above(score_thr: float, classes: int) -> int:
 
 
 def _set_apart(
-    groups: Tensor, boxes: Tensor, filled: Tensor, room: int, classes: int
-) -> tuple[Tensor, Tensor]:
+    groups: Tensor, count: int, boxes: Tensor, filled: Tensor, room: int
+) -> tuple[Tensor, Tensor, int]:
     """Put empty slots into groups of their own, where they cost NMS little.
 
     No such group is larger than ``room``, and the first of its boxes, which are equal,
     suppresses the others.
 
     Args:
-        groups (Tensor): Of filled slots, below N * C, shape (N, K).
+        groups (Tensor): Of filled slots, shape (N, K).
+        count (int): How many those are.
         boxes (Tensor): Shape (N, K, 4).
         filled (Tensor): Shape (N, K).
         room (int): Boxes a group.
-        classes (int): C.
 
     Returns:
-        tuple: groups (N, K) and boxes (N, K, 4).
+        tuple: groups (N, K), boxes (N, K, 4), and how many groups there are more.
     """
     images, slots = groups.shape
     device = groups.device
     row = torch.arange(images, device=device)[:, None]
     column = torch.arange(slots, device=device)
-    others = images * classes + row * -(-slots // room) + column // room
+    each = -(-slots // room)  # groups an image
+    others = count + row * each + column // room
     corners = (torch.arange(4, device=device) // 2).to(boxes.dtype)  # 0, 0, 1, 1
     return (
         torch.where(filled, groups, others),
         torch.where(filled[..., None], boxes, corners),
+        images * each,
     )
 
 

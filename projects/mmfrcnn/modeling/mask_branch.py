@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmdet.models.losses import CrossEntropyLoss
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.roi_heads.roi_extractors import BaseRoIExtractor
 from mmdet.registry import MODELS
@@ -22,11 +23,13 @@ from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.modeling.box_stage import number_regions
+from mmfrcnn.modeling.box_stage import detect, number_regions
 from mmfrcnn.modeling.box_training import trains_batch_norm
 from mmfrcnn.modeling.mask_targets import ListedMasks, StackedMasks
 from mmfrcnn.modeling.sampler import BalancedSampler
 from mmfrcnn.ops.backend import backend_of
+from mmfrcnn.structures.image_batch import ImageBatch
+from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.regions import Regions
 from mmfrcnn.structures.sample import Sample
 
@@ -147,6 +150,30 @@ def _mean_over_positives(
     each = F.binary_cross_entropy_with_logits(own, targets, reduction='none')
     each = each.mean((1, 2)).masked_fill(~positive, 0)  # (R,)
     return each.sum() / positive.sum().clamp(min=1)
+
+
+def detect_with_masks(
+    box_head: BBoxHead,
+    branches: Sequence[MaskBranch],
+    x: Sequence[Tensor],
+    proposals: PaddedInstances,
+    scores: Tensor,
+    deltas: Tensor,
+    images: ImageBatch,
+    cfg: dict,
+    rescale: bool,
+) -> Sequence[InstanceData]:
+    """Turn a box head's outputs into detections, and draw their masks.
+
+    Arguments are those of :func:`~mmfrcnn.modeling.box_stage.detect` and of
+    :func:`predict_masks`; without branches there are no masks.
+    """
+    # Masks are drawn in input pixels, and rescaled with their boxes.
+    early = rescale and not branches
+    results = detect(box_head, proposals, scores, deltas, images, cfg, early)
+    if not branches:
+        return results
+    return predict_masks(branches, x, results, images, cfg, rescale)
 
 
 def predict_masks(

@@ -16,15 +16,15 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmfrcnn.modeling.box_head import build_box_head
-from mmfrcnn.modeling.box_stage import detect, number_regions
+from mmfrcnn.modeling.box_stage import number_regions
 from mmfrcnn.modeling.box_training import box_losses, forward_sample, sample_regions
 from mmfrcnn.modeling.mask_branch import (
     MASKS_OF_PROPOSALS,
     MaskBranch,
     build_mask_head,
+    detect_with_masks,
     draw_masks,
     positive_slots,
-    predict_masks,
 )
 from mmfrcnn.modeling.mask_targets import ground_truth_masks
 from mmfrcnn.structures.image_batch import images_of
@@ -219,19 +219,14 @@ class BatchedRoIHead(BaseModule):
         images = images_of(batch_data_samples, x[0].device, training=False)
         proposals = padded_proposals(rpn_results_list, x[0].device)
         result = self._bbox_forward(x, number_regions(proposals.boxes))
-        results: Sequence[InstanceData] = detect(
+        return detect_with_masks(
             self.bbox_head,
+            [self._mask_branch] if self.with_mask else [],
+            x,
             proposals,
             result['cls_score'],
             result['bbox_pred'],
             images,
             self.test_cfg,
-            # Masks are drawn in input pixels, and rescaled with their boxes.
-            rescale and not self.with_mask,
+            rescale,
         )
-        if self.with_mask:
-            branches = [self._mask_branch]
-            results = predict_masks(
-                branches, x, results, images, self.test_cfg, rescale
-            )
-        return results
