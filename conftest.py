@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,24 @@ if not torch.cuda.is_available():
 
 cv2.setNumThreads(0)
 torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', '2')))
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what is imported: nothing looks through it for garbage any more.
+
+    mmengine asks for a collection with each data set that it builds.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _own_loggers() -> Iterator[None]:
+    """Forget the loggers of a test, which write to what pytest closes after it."""
+    yield
+    package = sys.modules.get('mmengine.logging')
+    if package is not None:
+        package.MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -8,6 +8,7 @@ README and of killed trainings show.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -86,6 +87,7 @@ def _become(
     os.environ.update(env)
     os.chdir(cwd)
     torch.set_num_threads(1)
+    gc.freeze()  # a collection need not look through the imports
     sys.argv = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')

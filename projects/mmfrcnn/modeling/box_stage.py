@@ -51,34 +51,6 @@ def refine_boxes(
     return torch.minimum(refined.clamp(min=0), limit[:, None, None])
 
 
-def refine_likeliest(
-    head: BBoxHead,
-    boxes: Tensor,
-    scores: Tensor,
-    deltas: Tensor,
-    sizes: Tensor,
-    known: Tensor | None = None,
-) -> Tensor:
-    """Refine each box as its likeliest class would have it, or a class that is known.
-
-    Args:
-        head (BBoxHead): Whose scores and deltas they are.
-        boxes (Tensor): xyxy in input pixels, float32, shape (N, P, 4).
-        scores (Tensor): Class scores, shape (N * P, C + 1).
-        deltas (Tensor): Shape (N * P, 4 C) or (N * P, 4).
-        sizes (Tensor): (height, width) of each image, shape (N, 2).
-        known (Tensor | None): Classes, C where they are not known, shape (N, P).
-
-    Returns:
-        Tensor: xyxy, float32, shape (N, P, 4).
-    """
-    labels = scores[:, :-1].argmax(1)
-    if known is not None:
-        known = known.view(-1)
-        labels = torch.where(known == head.num_classes, labels, known)
-    return refine_boxes(head, boxes, deltas_of(deltas, labels), sizes)[:, :, 0]
-
-
 def detect(
     head: BBoxHead,
     proposals: PaddedInstances,

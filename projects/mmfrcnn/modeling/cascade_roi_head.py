@@ -10,17 +10,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import ModuleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.box_head import build_box_head
-from mmfrcnn.modeling.box_stage import number_regions, refine_likeliest
+from mmfrcnn.modeling.box_stage import number_regions
 from mmfrcnn.modeling.box_training import box_losses, forward_sample, sample_regions
+from mmfrcnn.modeling.cascade_stage import next_proposals, refine_likeliest
 from mmfrcnn.modeling.mask_branch import (
     MASKS_OF_PROPOSALS,
     MaskBranch,
@@ -41,7 +42,7 @@ from mmfrcnn.structures.regions import Regions
 
 
 @MODELS.register_module()
-class BatchedCascadeRoIHead(BaseModule):
+class BatchedCascadeRoIHead(BaseRoIHead):
     """Cascade R-CNN's head (Cai and Vasconcelos 2018), batched in fixed slots.
 
     Each stage is trained on the regions of the one before, refined by it. Takes the
@@ -75,20 +76,40 @@ class BatchedCascadeRoIHead(BaseModule):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg=init_cfg)
         self.num_stages = num_stages
         self.stage_loss_weights = self._one_a_stage(stage_loss_weights)
-        self.train_cfg = train_cfg and self._one_a_stage(train_cfg)
-        self.test_cfg = test_cfg
+        super().__init__(
+            bbox_roi_extractor,
+            bbox_head,
+            mask_roi_extractor,
+            mask_head,
+            train_cfg=train_cfg and self._one_a_stage(train_cfg),
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+
+    def init_bbox_head(
+        self, bbox_roi_extractor: dict | list[dict], bbox_head: dict | list[dict]
+    ) -> None:
+        """Build the box heads and what pools for them."""
         self.bbox_roi_extractor = self._build(bbox_roi_extractor)
         self.bbox_head = self._build(bbox_head, build_box_head)
-        if mask_head is not None:
-            self.mask_head = self._build(mask_head, build_mask_head)
-            self.mask_roi_extractor = (
-                self.bbox_roi_extractor
-                if mask_roi_extractor is None
-                else self._build(mask_roi_extractor)
-            )
+
+    def init_mask_head(
+        self,
+        mask_roi_extractor: dict | list[dict] | None,
+        mask_head: dict | list[dict],
+    ) -> None:
+        """Build the mask heads and what pools for them."""
+        self.mask_head = self._build(mask_head, build_mask_head)
+        self.mask_roi_extractor = (
+            self.bbox_roi_extractor
+            if mask_roi_extractor is None
+            else self._build(mask_roi_extractor)
+        )
+
+    def init_assigner_sampler(self) -> None:
+        """Build what training needs."""
         self.bbox_assigner: list[Any] = []
         self.bbox_sampler: list[Any] = []
         for stage, cfg in enumerate(self.train_cfg or []):
@@ -111,23 +132,6 @@ class BatchedCascadeRoIHead(BaseModule):
     ) -> ModuleList:
         cfgs = cfg if isinstance(cfg, list) else [cfg] * self.num_stages
         return ModuleList([build(one) for one in self._one_a_stage(cfgs)])
-
-    # mmdet's detectors and samplers ask these.
-
-    @property
-    def with_bbox(self) -> bool:
-        """Whether there are box heads: always."""
-        return True
-
-    @property
-    def with_mask(self) -> bool:
-        """Whether there are mask heads."""
-        return hasattr(self, 'mask_head')
-
-    @property
-    def with_shared_head(self) -> bool:
-        """Whether layers stand between pooling and the heads: never."""
-        return False
 
     @property
     def _mask_branches(self) -> list[MaskBranch]:
@@ -213,7 +217,7 @@ class BatchedCascadeRoIHead(BaseModule):
             for name, value in found.items():
                 losses[f's{stage}.{name}'] = value * weight if 'loss' in name else value
             if stage + 1 < self.num_stages:
-                proposals = self._next_proposals(stage, regions, result, images.sizes)
+                proposals = next_proposals(head, regions, scores, deltas, images.sizes)
         return losses
 
     def _mask_loss(
@@ -226,25 +230,6 @@ class BatchedCascadeRoIHead(BaseModule):
         slots = positive_slots(self.bbox_sampler[stage], regions.sample)
         branch, cfg = self._mask_branches[stage], self.train_cfg[stage]
         return branch.loss(x, regions, slots, masks, cfg)
-
-    @torch.no_grad()
-    def _next_proposals(
-        self,
-        stage: int,
-        regions: Regions,
-        result: dict[str, Tensor],
-        sizes: Tensor,
-    ) -> PaddedInstances:
-        """Refine a stage's regions, but not the ground truth, which is added anew."""
-        boxes = refine_likeliest(
-            self.bbox_head[stage],
-            regions.boxes,
-            result['cls_score'],
-            result['bbox_pred'],
-            sizes,
-            known=regions.labels,
-        )
-        return PaddedInstances(boxes, regions.sample.valid & ~regions.given)
 
     def loss_of_sample(
         self, stage: int, regions: Regions, scores: Tensor, deltas: Tensor

@@ -9,14 +9,13 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmdet.models.layers import multiclass_nms
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.modeling.nms_config import plain_nms_threshold
+from mmfrcnn.modeling.per_image import multiclass_nms
 from mmfrcnn.ops.compact import compact
 from mmfrcnn.ops.nms import grouped_nms
+from mmfrcnn.ops.nms.empty_slots import set_apart
 from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.detections import Detections
 
@@ -68,7 +67,7 @@ def select_detections(
         own, count, most = image.expand_as(labels), images, index.shape[1]
     else:
         own, count, most = image * classes + labels, images * classes, room
-    groups, boxes, others = _set_apart(own, count, boxes, filled, room)
+    groups, boxes, others = set_apart(own, count, boxes, filled, room)
     keep = grouped_nms(
         boxes.flatten(0, 1),
         scores.flatten(),
@@ -98,38 +97,6 @@ def _most_above(score_thr: float, classes: int) -> int:
     return min(classes, int(LARGEST_SUM / score_thr))
 
 
-def _set_apart(
-    groups: Tensor, count: int, boxes: Tensor, filled: Tensor, room: int
-) -> tuple[Tensor, Tensor, int]:
-    """Put empty slots into groups of their own, where they cost NMS little.
-
-    No such group is larger than ``room``, and the first of its boxes, which are equal,
-    suppresses the others.
-
-    Args:
-        groups (Tensor): Of filled slots, shape (N, K).
-        count (int): How many those are.
-        boxes (Tensor): Shape (N, K, 4).
-        filled (Tensor): Shape (N, K).
-        room (int): Boxes a group.
-
-    Returns:
-        tuple: groups (N, K), boxes (N, K, 4), and how many groups there are more.
-    """
-    images, slots = groups.shape
-    device = groups.device
-    row = torch.arange(images, device=device)[:, None]
-    column = torch.arange(slots, device=device)
-    each = -(-slots // room)  # groups an image
-    others = count + row * each + column // room
-    corners = (torch.arange(4, device=device) // 2).to(boxes.dtype)  # 0, 0, 1, 1
-    return (
-        torch.where(filled, groups, others),
-        torch.where(filled[..., None], boxes, corners),
-        images * each,
-    )
-
-
 def suppress_detections(
     boxes: Tensor, scores: Tensor, cfg: dict[str, Any], exclusive: bool = False
 ) -> Detections:
@@ -149,18 +116,4 @@ def suppress_detections(
             class_agnostic=cfg['nms'].get('class_agnostic', False),
             exclusive=exclusive,
         )
-    results = []
-    for image_boxes, image_scores in zip(boxes, scores, strict=True):
-        detections, labels = multiclass_nms(
-            image_boxes.flatten(1),
-            F.pad(image_scores, (0, 1)),  # the background column it expects
-            cfg['score_thr'],
-            cfg['nms'],
-            cfg['max_per_img'],
-        )
-        results.append(
-            InstanceData(
-                bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
-            )
-        )
-    return Detections.of(results, scores.device)
+    return multiclass_nms(boxes, scores, cfg)

@@ -1,6 +1,7 @@
-"""The same two steps for any assigner and sampler: mmdet's go image by image.
+"""Any assigner, sampler or NMS of mmdet's in the batch: they go image by image.
 
-Shapes: N images, S priors, G ground-truth slots, K sample slots.
+Shapes: N images, S priors, G ground-truth slots, K sample slots, P
+proposal slots, C classes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from mmdet.models import layers
 from mmdet.models.task_modules import AssignResult
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -17,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.modeling.sampler import BalancedSampler
 from mmfrcnn.structures.assignment import POSITIVE, Assignment
+from mmfrcnn.structures.detections import Detections
 from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.sample import Sample
 
@@ -135,6 +139,34 @@ def sample_batch(
         pad_sequence(rows + empty, batch_first=True)[:-1] for rows in (chosen, flags)
     )
     return Sample(indices, flag == 2, flag > 0)
+
+
+def multiclass_nms(boxes: Tensor, scores: Tensor, cfg: dict[str, Any]) -> Detections:
+    """Suppress with any NMS of mmdet's ``nms=dict(...)``.
+
+    Args:
+        boxes (Tensor): xyxy, shape (N, P, C, 4) or (N, P, 1, 4).
+        scores (Tensor): Probabilities, shape (N, P, C).
+        cfg (dict): ``score_thr``, ``nms`` and ``max_per_img``.
+
+    Returns:
+        Detections: Best first.
+    """
+    results = []
+    for image_boxes, image_scores in zip(boxes, scores, strict=True):
+        detections, labels = layers.multiclass_nms(
+            image_boxes.flatten(1),
+            F.pad(image_scores, (0, 1)),  # the background column it expects
+            cfg['score_thr'],
+            cfg['nms'],
+            cfg['max_per_img'],
+        )
+        results.append(
+            InstanceData(
+                bboxes=detections[:, :4], scores=detections[:, 4], labels=labels
+            )
+        )
+    return Detections.of(results, scores.device)
 
 
 def _instances(padded: PaddedInstances, image: int) -> InstanceData:

@@ -5,22 +5,14 @@ Shapes: N images, L levels, K regions, C channels, (S, S) the output size.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmfrcnn.errors import UserError, did_you_mean
-from mmfrcnn.ops.roi_align import pyramid_roi_align, pyramid_roi_pool
-
-# By ``roi_layer.type``: what pools, and the keys that it takes.
-POOLINGS: dict[str, tuple[Callable[..., Tensor], set[str]]] = {
-    'RoIAlign': (pyramid_roi_align, {'output_size', 'sampling_ratio', 'aligned'}),
-    'RoIPool': (pyramid_roi_pool, {'output_size'}),
-}
+from mmfrcnn.modeling.roi_layer import read_roi_layer
 
 
 @MODELS.register_module()
@@ -54,7 +46,7 @@ class PyramidRoIExtractor(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        self.pool = _pooling(dict(roi_layer))
+        self.pool = read_roi_layer(dict(roi_layer))
         self.out_channels = out_channels
         self.featmap_strides = list(featmap_strides)
         self.finest_scale = finest_scale
@@ -93,39 +85,6 @@ class PyramidRoIExtractor(BaseModule):
         if roi_scale_factor is not None:
             rois = _enlarge(rois, roi_scale_factor)
         return self.pool(feats, rois, levels, self.featmap_strides)
-
-
-def _pooling(layer: dict) -> functools.partial[Tensor]:
-    """Build the pooling function of a ``roi_layer`` config."""
-    kind = layer.pop('type', None)
-    size = layer.setdefault('output_size', 7)
-    if not isinstance(size, int):
-        if len(set(size)) != 1:
-            raise UserError(
-                'PyramidRoIExtractor pools to squares: roi_layer.output_size must be '
-                f'one number, not {tuple(size)}.'
-            )
-        layer['output_size'] = size[0]
-    if kind == 'RoIAlign':
-        # mmcv's keys for what is always so here: an average, as torchvision's.
-        layer.pop('use_torchvision', None)
-        if layer.get('pool_mode') == 'avg':
-            del layer['pool_mode']
-    if kind not in POOLINGS:
-        near = did_you_mean(str(kind), POOLINGS)
-        raise UserError(
-            f"PyramidRoIExtractor: roi_layer.type is '{kind}'; it pools with "
-            f"'RoIAlign' or 'RoIPool'.{near} For other layers use mmdet's "
-            "'SingleRoIExtractor'."
-        )
-    function, allowed = POOLINGS[kind]
-    for key in layer:
-        if key not in allowed:
-            raise UserError(
-                f"PyramidRoIExtractor: roi_layer has no key '{key}' for {kind}; it "
-                f'takes {sorted(allowed)}.{did_you_mean(key, allowed)}'
-            )
-    return functools.partial(function, **layer)
 
 
 def _enlarge(rois: Tensor, factor: float) -> Tensor:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from mmdet.models.roi_heads.base_roi_head import BaseRoIHead
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
-from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ from mmfrcnn.structures.regions import Regions
 
 
 @MODELS.register_module()
-class BatchedRoIHead(BaseModule):
+class BatchedRoIHead(BaseRoIHead):
     """Fast R-CNN's head on proposals (Girshick 2015), batched in fixed slots.
 
     With a mask head it is Mask R-CNN's (He et al. 2017). Takes the arguments of mmdet's
@@ -55,55 +55,30 @@ class BatchedRoIHead(BaseModule):
         init_cfg (dict | None): Initial weights.
     """
 
-    def __init__(
-        self,
-        bbox_roi_extractor: dict,
-        bbox_head: dict,
-        mask_roi_extractor: dict | None = None,
-        mask_head: dict | None = None,
-        shared_head: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(init_cfg=init_cfg)
-        self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
-        # In mmdet's order, which is that of the parameters in a checkpoint.
-        if shared_head is not None:
-            self.shared_head = MODELS.build(shared_head)
+    # mmdet's base class calls these three, in the order of its checkpoints' parameters.
+
+    def init_bbox_head(self, bbox_roi_extractor: dict, bbox_head: dict) -> None:
+        """Build the box head and what pools for it."""
         self.bbox_roi_extractor = MODELS.build(bbox_roi_extractor)
         self.bbox_head = build_box_head(bbox_head)
+
+    def init_mask_head(self, mask_roi_extractor: dict | None, mask_head: dict) -> None:
+        """Build the mask head and what pools for it."""
         self.share_roi_extractor = mask_roi_extractor is None
-        if mask_head is not None:
-            self.mask_roi_extractor = (
-                self.bbox_roi_extractor
-                if self.share_roi_extractor
-                else MODELS.build(mask_roi_extractor)
-            )
-            self.mask_head = build_mask_head(mask_head)
-        if train_cfg:
-            self.bbox_assigner = TASK_UTILS.build(train_cfg['assigner'])
+        self.mask_roi_extractor = (
+            self.bbox_roi_extractor
+            if self.share_roi_extractor
+            else MODELS.build(mask_roi_extractor)
+        )
+        self.mask_head = build_mask_head(mask_head)
+
+    def init_assigner_sampler(self) -> None:
+        """Build what training needs."""
+        if self.train_cfg:
+            self.bbox_assigner = TASK_UTILS.build(self.train_cfg['assigner'])
             self.bbox_sampler = TASK_UTILS.build(
-                train_cfg['sampler'], default_args=dict(context=self)
+                self.train_cfg['sampler'], default_args=dict(context=self)
             )
-
-    # mmdet's detectors and samplers ask these.
-
-    @property
-    def with_bbox(self) -> bool:
-        """Whether there is a box head: always."""
-        return True
-
-    @property
-    def with_mask(self) -> bool:
-        """Whether there is a mask head."""
-        return hasattr(self, 'mask_head')
-
-    @property
-    def with_shared_head(self) -> bool:
-        """Whether layers stand between pooling and the heads."""
-        return hasattr(self, 'shared_head')
 
     @property
     def _box_layers(self) -> tuple[nn.Module | None, ...]:

@@ -16,11 +16,9 @@ from torch import Tensor
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.anchors import AnchorGridCache, anchors_a_cell
 from mmfrcnn.modeling.box_coder import DeltaBoxCoder
-from mmfrcnn.modeling.losses import box_loss, sample_weights
-from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.proposals import ProposalRules, select_proposals
 from mmfrcnn.modeling.rpn_layers import RPNLayers
-from mmfrcnn.modeling.trainable_anchors import trainable_anchors
+from mmfrcnn.modeling.rpn_training import anchor_losses, sample_anchors
 from mmfrcnn.ops.rows import flatten_levels, gather_rows
 from mmfrcnn.structures.anchor_grid import AnchorGrid
 from mmfrcnn.structures.image_batch import ImageBatch, images_of
@@ -232,18 +230,12 @@ class RegionProposalHead(RPNLayers):
             batch_gt_instances,
             batch_gt_instances_ignore,
         )
-        gt = images.gt
-        border = self.train_cfg.get('allowed_border', -1)
-        valid = trainable_anchors(grid, images, border)
-
-        assignment = assign_batch(self.assigner, grid.boxes, gt, images.ignored, valid)
-        sample = sample_batch(
+        sample, targets = sample_anchors(
+            self.assigner,
             self.sampler,
-            assignment,
-            images.keys,
-            grid.boxes,
-            gt,
-            prior_ids=grid.ids,
+            grid,
+            images,
+            self.train_cfg.get('allowed_border', -1),
         )
         index = sample.indices  # (N, K)
         return self.loss_of_sample(
@@ -251,7 +243,7 @@ class RegionProposalHead(RPNLayers):
             gather_rows(scores, index),
             gather_rows(deltas, index),
             grid.boxes[index],
-            gather_rows(gt.boxes, assignment.matched_idxs.gather(1, index)),
+            targets,
         )
 
     def loss_of_sample(
@@ -263,32 +255,7 @@ class RegionProposalHead(RPNLayers):
         targets: Tensor,
     ) -> dict[str, Tensor]:
         """Losses over N x K sampled anchors: scores (N, K, C), the others (N, K, 4)."""
-        positive, valid = sample.positive, sample.valid
-        weight = sample_weights(sample, self.train_cfg.get('pos_weight', -1))
-        # mmdet counts at least one positive and one negative an image.
-        negatives = (valid & ~positive).sum(1).clamp(min=1)
-        samples = (positive.sum(1).clamp(min=1) + negatives).sum().float()
-
-        # Of a sigmoid as one-hot targets: class indices would be looked up with a host
-        # wait. Of the softmax, channel 0 is the object.
-        sigmoid = self.cls_out_channels == 1
-        loss_cls = self.loss_cls(
-            scores.flatten(0, 1),
-            positive.view(-1, 1).float() if sigmoid else (~positive).view(-1).long(),
-            weight.view(-1, 1) if sigmoid else weight.view(-1),
-            avg_factor=samples,
-        )
-        loss_bbox = box_loss(
-            self.loss_bbox,
-            self.bbox_coder,
-            self.reg_decoded_bbox,
-            anchors.view(-1, 4),
-            deltas.view(-1, 4),
-            targets.view(-1, 4),
-            positive.view(-1),
-            samples,
-        )
-        return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+        return anchor_losses(self, sample, scores, deltas, anchors, targets)
 
     def _flatten(
         self, cls_scores: Sequence[Tensor], bbox_preds: Sequence[Tensor]

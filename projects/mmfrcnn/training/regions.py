@@ -35,12 +35,8 @@ def common_regions(model: Any) -> list[Region]:
 
 def our_regions(model: Any) -> list[Region]:
     """Return the stages that only our heads have."""
-    rpn_head = getattr(model, 'rpn_head', None)
-    matching = 'anchors, assignment, sampling'
     regions = [
-        Region(heads, 'trainable_anchors', matching),
-        Region(getattr(rpn_head, 'assigner', None), 'assign_batch', matching),
-        Region(getattr(rpn_head, 'sampler', None), 'sample_batch', matching),
+        Region(heads, 'sample_anchors', 'anchors, assignment, sampling'),
         Region(getattr(model, 'roi_head', None), 'loss_of_sample', 'head losses'),
     ]
     return [region for region in regions if hasattr(region.owner, region.attribute)]
