@@ -237,15 +237,6 @@ def test_tool_survives_broken_packages(tmp_path):
     assert findings['Python']['state'] == findings['numpy']['state'] == 'fine'
 
 
-def test_tool_tells_the_truth_here():
-    done = run_tool()
-    assert done.stderr == ''
-    assert ('WRONG' in done.stdout) == (done.returncode == 1)
-    # These tests run, so these packages do.
-    for name in ('torch', 'torchvision', 'numpy', 'import mmdet'):
-        assert f'ok    {name} ' in done.stdout
-
-
 def test_help_has_an_example():
     done = run_tool('--help')
     assert done.returncode == 0

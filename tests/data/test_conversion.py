@@ -17,6 +17,7 @@ from PIL import Image
 
 from mmfrcnn.data.conversion import FORMATS, convert, read_splits
 from mmfrcnn.errors import UserError
+from tests.tools import run_tool
 
 CLASSES = ['Großer Hund', 'cat & <dog>', 'never "seen"', 'b']
 NAMES = ['a.jpg', 'b c.png', 'ü/ß 1.jpg', 'ü/e.v2.JPG', 'empty.jpg']
@@ -333,13 +334,10 @@ def test_real_blood_cells_there_and_back(real_data, tmp_path):
 
 
 def test_the_tool_as_a_user_runs_it(tmp_path):
-    tool = Path(__file__).parents[2] / 'tools' / 'convert_dataset.py'
     coco = random_coco(tmp_path / 'coco', 0)
 
     def run(*args) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(tool), *map(str, args)], capture_output=True, text=True
-        )
+        return run_tool('convert_dataset.py', *args)
 
     flags = ['--from', 'coco', '--to', 'voc', coco, tmp_path / 'voc']
     dry = run(*flags, '--dry-run')

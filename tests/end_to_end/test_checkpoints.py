@@ -23,6 +23,8 @@ from tests.tools import REPO
 
 from .tiny import make_config, run_here
 
+# Counted here, and not by reading all configs before any test is run.
+NUM_RECIPES = 11
 RECIPE = ('optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks')
 
 
@@ -93,7 +95,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize('number', range(len(recipes())))
+def test_every_shipped_config_has_its_recipe_below():
+    assert len(recipes()) == NUM_RECIPES
+
+
+@pytest.mark.parametrize('number', range(NUM_RECIPES))
 def test_checkpoints_of_every_shipped_config_come_back(number, folder, tmp_path):
     """Its schedule, optimizer and hooks: train, test, predict; resume to the same."""
     names, shipped = list(recipes().values())[number]

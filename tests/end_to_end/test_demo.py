@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
 
 from mmfrcnn.data.shapes.generate import make_shapes
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tools import run_tool
 
 
 @pytest.fixture(scope='module')
@@ -36,11 +34,8 @@ def options(tmp_path_factory):
 
 
 def demo(work_dir: Path, options: list[str]) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / 'tools' / 'demo.py')]
-    command += ['--work-dir', str(work_dir), '--num-pictures', '2']
-    return subprocess.run(
-        [*command, '--cfg-options', *options], capture_output=True, text=True
-    )
+    arguments = ['--work-dir', work_dir, '--num-pictures', 2]
+    return run_tool('demo.py', *arguments, '--cfg-options', *options, timeout=300)
 
 
 def test_demo_trains_evaluates_and_draws_and_runs_again_at_once(tmp_path, options):

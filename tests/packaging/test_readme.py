@@ -148,7 +148,11 @@ def test_make_targets(repo_root):
 
 
 def test_doctor(repo_root):
-    assert run('python tools/doctor.py', repo_root)
+    found = run('python tools/doctor.py', repo_root)
+    assert 'WRONG' not in found
+    # These tests run, so these packages do.
+    for name in ('torch', 'torchvision', 'numpy', 'import mmdet'):
+        assert f'ok    {name} ' in found
 
 
 def test_train_test_predict_browse(checkout, repo_root):

@@ -32,6 +32,12 @@ def shrink(config: Config) -> Config:
     return config
 
 
+def shallow(config: Config) -> Config:
+    """Let ResNet-101s have the blocks of a ResNet-50, and box heads few channels."""
+    _visit(config.model, _with_fewer_layers)
+    return config
+
+
 def narrow(config: Config) -> Config:
     """Make a quarter-width backbone of a ResNet-18, and a narrow box head."""
     config.model.backbone.base_channels = 16
@@ -66,6 +72,13 @@ def _with_few_boxes(node: dict) -> None:
         node['scales'] = [scale / 4 for scale in node['scales']]
     if 'num' in node.get('sampler', {}) and 'allowed_border' not in node:
         node['sampler']['num'] = SAMPLES
+
+
+def _with_fewer_layers(node: dict) -> None:
+    if node.get('depth') == 101:
+        node['depth'] = 50
+    if 'fc_out_channels' in node:
+        node['fc_out_channels'] = 64
 
 
 def _with_small_pipeline(node: dict) -> None:

@@ -30,8 +30,7 @@ from mmfrcnn.data.shapes.generate import (
 )
 from mmfrcnn.data.shapes.outlines import CLASSES
 from mmfrcnn.errors import UserError
-
-REPO = Path(__file__).parents[3]
+from tests.tools import REPO, run_tool
 
 
 def fingerprint(root: Path) -> dict[str, str]:
@@ -188,7 +187,7 @@ def test_unwritable_folder(tmp_path):
         make_shapes(tmp_path / 'file')
 
 
-def run_tool(*args: str) -> subprocess.Popen:
+def start_tool(*args: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, str(REPO / 'tools' / 'make_shapes.py'), *args],
         stdout=subprocess.PIPE,
@@ -201,7 +200,7 @@ def test_killed_in_the_middle_then_run_again(tmp_path, shapes_root, counts):
     """SIGKILL leaves no set that looks complete, no worker, and no lock."""
     args = ['--out', str(tmp_path), '--seed', '3', '--workers', '2']
     args += ['--num-train', '5000', '--num-val', str(counts['val'])]
-    process = run_tool(*args)
+    process = start_tool(*args)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob('train/*.jpg'))) < 5:
         assert time.monotonic() < deadline
@@ -220,29 +219,26 @@ def test_killed_in_the_middle_then_run_again(tmp_path, shapes_root, counts):
 
 
 def test_tool_speaks_plainly(tmp_path):
-    process = run_tool('--out', str(tmp_path), '--num-val', '-2')
-    _, err = process.communicate()
-    assert process.returncode == 2
-    assert err.startswith('error: the number of val pictures must be 1 or more')
-    process = run_tool('--help')
-    out, _ = process.communicate()
-    assert process.returncode == 0
-    assert 'example:' in out
+    done = run_tool('make_shapes.py', '--out', tmp_path, '--num-val', '-2')
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: the number of val pictures must be 1 or more')
+    done = run_tool('make_shapes.py', '--help')
+    assert done.returncode == 0
+    assert 'example:' in done.stdout
 
 
 def test_tool_makes_then_skips(tmp_path):
     args = ['--out', str(tmp_path), '--num-train', '3', '--num-val', '1']
     for expected in ('made train and val in', 'already complete:'):
-        process = run_tool(*args)
-        out, err = process.communicate()
-        assert process.returncode == 0, err
-        assert out.startswith(expected)
+        done = run_tool('make_shapes.py', *args)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(expected)
     info = json.loads(annotation_file(tmp_path, 'val').read_text())['info']
     assert info['seed'] == 0
 
 
 def test_two_runs_at_once_take_turns(tmp_path):
     args = ['--out', str(tmp_path), '--num-train', '8', '--num-val', '2']
-    runs = [run_tool(*args) for _ in range(2)]
+    runs = [start_tool(*args) for _ in range(2)]
     outputs = sorted(run.communicate()[0].split()[0] for run in runs)
     assert outputs == ['already', 'made']

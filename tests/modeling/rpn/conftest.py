@@ -15,7 +15,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmfrcnn.modeling import rpn_head as head
+from mmfrcnn.modeling import rpn_training
 from tests.modeling.matching.equal_samples import follow_our_sampler
 
 STRIDES = (4, 8, 16, 32, 64)
@@ -119,7 +119,7 @@ def first_ones(monkeypatch):
 @pytest.fixture
 def same_sample(monkeypatch):
     """Make mmdet's random sampler take what ours has drawn in the head before it."""
-    to_draw = follow_our_sampler(monkeypatch, head)
+    to_draw = follow_our_sampler(monkeypatch, rpn_training)
     yield
     assert not to_draw
 
