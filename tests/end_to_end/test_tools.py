@@ -120,9 +120,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
 ) -> None:
     config = trained / 'tiny.py'
     monkeypatch.setenv('PORT', '29617')
-    one, two = trained / 'one', trained / 'two'
-    result = run_tool('train.py', config, '--work-dir', one, *epochs(EPOCHS))
-    assert result.returncode == 0, result.stderr
+    one, two = trained / 'run', trained / 'two'
     options = [*epochs(EPOCHS), 'train_dataloader.batch_size=2']
     result = run_tool('dist_train.sh', config, 2, '--work-dir', two, *options)
     assert result.returncode == 0, result.stderr

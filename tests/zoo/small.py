@@ -33,7 +33,7 @@ def shrink(config: Config) -> Config:
 
 
 def shallow(config: Config) -> Config:
-    """Let ResNet-101s have the blocks of a ResNet-50, and box heads few channels."""
+    """Let ResNet-101s have the blocks of a ResNet-50, and box heads less to do."""
     _visit(config.model, _with_fewer_layers)
     return config
 
@@ -79,6 +79,8 @@ def _with_fewer_layers(node: dict) -> None:
         node['depth'] = 50
     if 'fc_out_channels' in node:
         node['fc_out_channels'] = 64
+    if 'nms_pre' in node:
+        node['max_per_img'] = PROPOSALS // 3
 
 
 def _with_small_pipeline(node: dict) -> None:
