@@ -46,6 +46,12 @@ def parse_args() -> argparse.Namespace:
         'start, and again for a new image shape; worth it for hours on a GPU',
     )
     parser.add_argument(
+        '--cuda-graphs',
+        action='store_true',
+        help='record forward and backward for each image shape and replay them, so '
+        'that no kernel is launched by itself; for small batches on one GPU',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help="scale the learning rate by batch size over the config's base_batch_size",

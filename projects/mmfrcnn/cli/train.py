@@ -31,6 +31,7 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import forget_draws
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
 from mmfrcnn.training.compiled import CompileHook
+from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
 from mmfrcnn.training.profiling import ProfileHook
 from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> None:
             runner.register_hook(ProfileHook())
         if args.compile:
             runner.register_hook(CompileHook())
+        if args.cuda_graphs:
+            runner.register_hook(CudaGraphHook())
         runner.train()
     leave_processes()
 

@@ -46,6 +46,11 @@ class AnchorGridCache:
         self._grids.move_to_end(key)
         return self._grids[key]
 
+    @property
+    def latest(self) -> AnchorGrid:
+        """The grid that was asked for last."""
+        return next(reversed(self._grids.values()))
+
     # A grid first needed under inference mode serves training afterwards as well.
     @torch.inference_mode(False)
     def _make(

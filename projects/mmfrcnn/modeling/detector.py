@@ -68,7 +68,7 @@ class BatchedFasterRCNN(FasterRCNN):
         """
         if not isinstance(getattr(self, 'rpn_head', None), RegionProposalHead):
             return super().loss(batch_inputs, batch_data_samples)
-        samples = DataSamples(batch_data_samples, batch_inputs.device, training=True)
+        samples = DataSamples.of(batch_data_samples, batch_inputs.device, training=True)
         features = self.extract_feat(batch_inputs)
         losses, proposals = self.rpn_head.loss_and_predict(
             features,

@@ -6,6 +6,7 @@ softmax).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -58,19 +59,28 @@ def trainable_anchors(
         Tensor | None: bool, shape (N, S); None where every anchor counts.
 
     Raises:
-        UserError: If an image has none, as mmdet does.
+        UserError: If an image has none; see :func:`check_anchors`.
     """
-    padded = None
+    check_anchors(grid, images, border)
+    padded = images.padded_sizes if reach_padding(grid, images) else None
+    return grid.valid(padded, images.sizes, border)
+
+
+def reach_padding(grid: AnchorGrid, images: Iterable[dict]) -> bool:
+    """Whether the anchors reach beyond an image's own padding, into the batch's."""
     y, x = grid.reach
-    if any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in images)):
-        padded = images.padded_sizes
-    inside = None
-    if border >= 0:
-        inside = images.sizes
-        for meta in images:
-            if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
-                raise _no_anchor(meta, border)
-    return grid.valid(padded, inside, border)
+    return any(h <= y or w <= x for h, w in (meta['pad_shape'][:2] for meta in images))
+
+
+def check_anchors(grid: AnchorGrid, images: Iterable[dict], border: float) -> None:
+    """Refuse, on the host, an image without an anchor to train on, as mmdet does.
+
+    Raises:
+        UserError: With the image and the remedy.
+    """
+    for meta in images if border >= 0 else ():
+        if not grid.any_inside(tuple(meta['img_shape'][:2]), border):
+            raise _no_anchor(meta, border)
 
 
 def _no_anchor(meta: dict, border: float) -> UserError:

@@ -126,6 +126,10 @@ class BalancedSampler(BaseSampler):
         self._draw.copy_(draw)
         self._fed = True
 
+    def repeat(self) -> None:
+        """Let the next sample read the number that was fed last once more."""
+        self._fed = True
+
     def _next_draw(self, device: torch.device) -> Tensor:
         if self._fed:
             self._fed = False

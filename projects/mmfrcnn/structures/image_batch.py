@@ -5,6 +5,7 @@ Shapes: N images, G ground-truth slots.
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from mmfrcnn.structures.padded_instances import (
     padded_arrays,
 )
 from mmfrcnn.structures.transfer import to_device
+
+OWN_TENSORS = ('sizes', 'padded_sizes', 'scale_factors', 'keys')
 
 
 class ImageBatch(Sequence):
@@ -91,6 +94,27 @@ class ImageBatch(Sequence):
         """Return meta information that is a batch already, or make one of it."""
         return metas if isinstance(metas, cls) else cls(metas, device, gt, ignored)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Name all that is on the device: with the metas it is the whole batch."""
+        found = {name: getattr(self, name) for name in OWN_TENSORS}
+        for owner in ('gt', 'ignored'):
+            padded = getattr(self, owner)
+            if padded is not None:
+                found |= {
+                    f'{owner}.{name}': part for name, part in vars(padded).items()
+                }
+        return {name: one for name, one in found.items() if one is not None}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> ImageBatch:
+        """Return the same metas with other tensors of these names."""
+        other = copy.copy(self)
+        for owner in ('gt', 'ignored'):
+            setattr(other, owner, copy.copy(getattr(self, owner)))
+        for name, tensor in tensors.items():
+            owner, _, part = name.rpartition('.')
+            setattr(getattr(other, owner) if owner else other, part, tensor)
+        return other
+
     def __len__(self) -> int:
         return len(self.metas)
 
@@ -122,14 +146,25 @@ class DataSamples(list):
         else:
             self.images = ImageBatch(metas, device)
 
+    @classmethod
+    def of(
+        cls, samples: Sequence[DetDataSample], device: torch.device, training: bool
+    ) -> DataSamples:
+        """Return what was brought over already as it is, or bring it over."""
+        return samples if isinstance(samples, cls) else cls(samples, device, training)
+
+    def with_images(self, images: ImageBatch) -> DataSamples:
+        """Return the same samples, of which another batch says what they hold."""
+        other = copy.copy(self)
+        other.images = images
+        return other
+
 
 def images_of(
     samples: Sequence[DetDataSample], device: torch.device, training: bool
 ) -> ImageBatch:
     """Return what samples say: brought over for both heads by the detector, or now."""
-    if not isinstance(samples, DataSamples):
-        samples = DataSamples(samples, device, training)
-    return samples.images
+    return DataSamples.of(samples, device, training).images
 
 
 def image_key(meta: Mapping, place: int) -> int:

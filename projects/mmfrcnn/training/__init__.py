@@ -4,6 +4,7 @@ from mmfrcnn.training.alternating import AlternatingFasterRCNN, AlternatingTrain
 from mmfrcnn.training.bfloat16 import Bfloat16OptimWrapper
 from mmfrcnn.training.channels_last import ChannelsLastHook
 from mmfrcnn.training.compiled import CompileHook
+from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
 from mmfrcnn.training.freeze_norm import FreezeNormHook
 from mmfrcnn.training.loss_record import LossRecordHook
@@ -16,6 +17,7 @@ __all__ = [
     'Bfloat16OptimWrapper',
     'ChannelsLastHook',
     'CompileHook',
+    'CudaGraphHook',
     'DataWaitHook',
     'FreezeNormHook',
     'LossRecordHook',

@@ -1,0 +1,234 @@
+"""A recorded step trains as an unrecorded one; without a GPU a trace is the record.
+
+A trace by `make_fx` keeps, as a CUDA graph does, the operators of the first batch of a
+kind and nothing that Python decided or computed beside them: what it is not given as a
+tensor is a constant of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from mmfrcnn.errors import UserError
+from mmfrcnn.modeling.sampler import balanced_samplers
+from mmfrcnn.ops.backend import using
+from mmfrcnn.training.cuda_graphs import CudaGraphHook, CudaGraphs, RecordedLoss
+from tests.parity.conftest import ROOT, make_sample, shrink
+
+# Images of each batch: height, width, objects. The second and the third are one kind,
+# like the first but for the slots of 9 objects; in the fourth and fifth one image is
+# padded, with and without anchors that reach beyond it.
+BATCHES = [
+    [(64, 96, 9), (64, 96, 1)],
+    [(64, 96, 2), (64, 96, 0)],
+    [(64, 96, 3), (64, 96, 4)],
+    [(64, 96, 2), (32, 64, 1)],
+    [(40, 90, 2), (64, 96, 8)],
+    [(64, 96, 5), (33, 65, 2)],
+]
+
+
+def trace(module, given):
+    """Trace forward and backward, and replay both as one node of autograd."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+
+    def step(*given):
+        losses = module(*given)
+        summed = sum(loss for loss in losses if loss.requires_grad)
+        return losses, torch.autograd.grad(summed, weights, allow_unused=True)
+
+    graph = make_fx(step)(*given)
+
+    class Replayed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, number, *inputs):
+            losses, ctx.gradients = graph(*inputs[:number])
+            return tuple(loss.detach() for loss in losses)
+
+        @staticmethod
+        def backward(ctx, *outer):
+            return None, *[None] * len(given), *ctx.gradients
+
+    return lambda *batch: Replayed.apply(len(given), *batch, *weights)
+
+
+@pytest.fixture
+def config(request):
+    init_default_scope('mmdet')
+    name = getattr(request, 'param', 'faster-rcnn_r50_fpn')
+    model = shrink(Config.fromfile(ROOT / f'configs/_base_/models/{name}.py').model)
+    model.train_cfg.rpn_proposal.update(nms_pre=40, max_per_img=30)
+    stages = model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        stage.sampler.num = 32
+    return model
+
+
+def build(config, seed=0):
+    torch.manual_seed(seed)
+    detector = MODELS.build(config)
+    detector.init_weights()
+    return detector.train()
+
+
+def batch(detector, sizes, seed):
+    samples = [
+        make_sample(*size, seed * 10 + place, classes=20)
+        for place, size in enumerate(sizes)
+    ]
+    data = dict(
+        inputs=[one['inputs'] for one in samples],
+        data_samples=[one['data_samples'] for one in samples],
+    )
+    return detector.data_preprocessor(data, True)
+
+
+def train(detector, batches, precision=None):
+    """Train a few steps; return the losses of each."""
+    optimizer = torch.optim.SGD(detector.parameters(), 0.002, 0.9)
+    torch.manual_seed(1)
+    history = []
+    for seed, sizes in enumerate(batches):
+        data = batch(detector, sizes, seed)
+        with torch.autocast('cpu', precision, enabled=precision is not None):
+            losses = detector(**data, mode='loss')
+        total, _ = detector.parse_losses(losses)
+        total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        history.append({name: float(value.detach()) for name, value in losses.items()})
+    return history
+
+
+@pytest.mark.parametrize(
+    'config, precision, batches, kinds',
+    [
+        ('faster-rcnn_r50_fpn', None, BATCHES, 3),
+        ('faster-rcnn_r50_fpn', torch.bfloat16, BATCHES[1:4], 2),
+        ('cascade-rcnn_r50_fpn', None, BATCHES[1:3], 1),
+    ],
+    ids=['fp32', 'bf16', 'cascade'],
+    indirect=['config'],
+)
+def test_trains_as_without(config, precision, batches, kinds):
+    said = []
+    plain = build(config)
+    recorded = copy.deepcopy(plain)
+    with using('reference'):
+        expected = train(plain, batches, precision)
+        recorded.loss = RecordedLoss(recorded, trace, said.append)
+        found = train(recorded, batches, precision)
+    assert len(said) == len(recorded.loss.steps) == kinds
+    slots = 8 if batches[0][0][2] <= 8 else 16
+    line = f'Recorded step 1: 2 images of 64x96, {slots} ground-truth slots.'
+    assert said[0] == line
+    # A weight is rounded to bfloat16 for each use here, and there once for all.
+    near = dict(rel=1e-5) if precision is None else dict(rel=1e-2, abs=1e-3)
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, **near)
+    near = {} if precision is None else dict(rtol=1e-2, atol=1e-3)
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(recorded.state_dict()[name], weight, **near)
+    draws = [[one.draws for one in balanced_samplers(m)] for m in (plain, recorded)]
+    assert draws[0] == draws[1] and set(draws[0]) == {len(batches)}
+
+
+def test_statistics_of_norms_and_dice_are_those_of_one_run(config):
+    """What is run several times to be recorded counts once."""
+    config.backbone.norm_eval = False
+    plain = build(config)
+    recorded = copy.deepcopy(plain)
+
+    def several_times(module, given):
+        for _ in range(3):
+            module(*given)
+            torch.rand(1)
+        return module
+
+    with using('reference'):
+        recorded.loss = RecordedLoss(recorded, several_times, lambda message: None)
+        for detector in (plain, recorded):
+            torch.manual_seed(3)
+            detector(**batch(detector, BATCHES[1], 0), mode='loss')
+            detector.dice = torch.rand(1)
+    assert plain.dice == recorded.dice
+    buffers = dict(plain.named_buffers())
+    assert any(b.any() for name, b in buffers.items() if 'running_mean' in name)
+    for name, buffer in recorded.named_buffers():
+        torch.testing.assert_close(buffer, buffers[name], msg=name)
+
+
+def test_an_image_without_anchors_is_refused_at_each_replay(config):
+    """`allowed_border` is looked at on the host, which replays do not ask."""
+    config.train_cfg.rpn.allowed_border = 0
+    detector = build(config)
+    with using('reference'):
+        detector.loss = RecordedLoss(detector, trace, lambda message: None)
+        detector(**batch(detector, [(64, 96, 2), (64, 90, 1)], 0), mode='loss')
+        data = batch(detector, [(64, 96, 2), (64, 6, 1)], 1)
+        assert len(detector.loss.steps) == 1
+        with pytest.raises(UserError, match='no anchor lies inside it'):
+            detector(**data, mode='loss')
+
+
+@pytest.mark.parametrize(
+    'place, kind, words',
+    [
+        ('rpn.assigner', 'MaxIoUAssigner', 'Use AnchorAssigner'),
+        ('rpn.sampler', 'RandomSampler', 'Use BalancedSampler'),
+        ('rcnn.assigner', 'MaxIoUAssigner', 'Use AnchorAssigner'),
+        ('rcnn.sampler', 'RandomSampler', 'Use BalancedSampler'),
+    ],
+)
+def test_parts_that_wait_are_refused(config, place, kind, words):
+    head, key = place.split('.')
+    config.train_cfg[head][key].type = kind
+    with pytest.raises(UserError, match=words):
+        RecordedLoss(build(config), trace, print)
+
+
+def test_other_detectors_and_batch_norm_in_the_head_are_refused(config):
+    detector = build(config)
+    detector.roi_head.bbox_head.norm = torch.nn.BatchNorm1d(4)
+    with pytest.raises(UserError, match='batch norm in the RoI head'):
+        RecordedLoss(detector, trace, print)
+    config.type = 'FasterRCNN'
+    with pytest.raises(UserError, match='model is a FasterRCNN'):
+        RecordedLoss(build(config), trace, print)
+
+
+@pytest.mark.parametrize('config', ['mask-rcnn_r50_fpn'], indirect=True)
+def test_masks_are_refused(config):
+    with pytest.raises(UserError, match='how many masks'):
+        RecordedLoss(build(config), trace, print)
+
+
+def test_what_cannot_be_recorded_is_said(config):
+    runner = SimpleNamespace(
+        model=build(config), optim_wrapper=SimpleNamespace(_accumulative_counts=1)
+    )
+    with pytest.raises(UserError, match='--cuda-graphs needs a GPU'):
+        CudaGraphHook().before_train(runner)
+    runner.optim_wrapper._accumulative_counts = 2
+    with pytest.raises(UserError, match='accumulative_counts=1'):
+        CudaGraphHook().before_train(runner)
+
+
+def test_a_capture_that_fails_is_one_message(config, monkeypatch):
+    def fail(module, given, **options):
+        raise RuntimeError('operation not permitted when stream is capturing\nAt: ...')
+
+    monkeypatch.setattr(torch.cuda, 'graph_pool_handle', lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, 'make_graphed_callables', fail)
+    with pytest.raises(
+        UserError, match=r'cannot be recorded \(operation not permitted'
+    ):
+        CudaGraphs()(build(config), ())
