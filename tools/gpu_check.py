@@ -37,7 +37,7 @@ from pathlib import Path
 
 PARTS = (
     *('tests', 'NMS', 'assignment', 'RoIAlign', 'RoIAlign-backward', 'sampling'),
-    *('train', 'infer'),
+    *('train', 'infer', 'recorded'),
 )
 
 

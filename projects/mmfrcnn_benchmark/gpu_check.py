@@ -18,6 +18,7 @@ from mmfrcnn_benchmark.card_tests import run_tests, test_files
 from mmfrcnn_benchmark.check_tables import render_check
 from mmfrcnn_benchmark.compare import compare_steps
 from mmfrcnn_benchmark.contenders import choose_contenders
+from mmfrcnn_benchmark.openmmlab import Ours, Recorded
 from mmfrcnn_benchmark.operators import OF_MAPS, OPERATORS, compare_operator
 from mmfrcnn_benchmark.parts import Part, PartError, Worker
 from mmfrcnn_benchmark.workload import Workload
@@ -33,6 +34,8 @@ FOR_TESTS, FOR_ONE = 0.5, 0.25
 SHORTEST = 10.0
 # Turns of each contender: of an operator or a large batch, and of one image.
 FEWEST_ROUNDS, MOST_ROUNDS = 5, 40
+# Images of the largest batch whose step is recorded: more keep the card busy anyway.
+LARGEST_RECORDED = 8
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
     (folder / LOG).write_bytes(b'')
     report = Report(folder, args.minutes)
     limit = 60 * args.minutes
-    for parts, share in ((plan_tests(args), FOR_TESTS), (plan_measures(args), 1.0)):
+    for parts, share in (
+        (plan_tests(args), FOR_TESTS),
+        (plan_measures(args, device), 1.0),
+    ):
         # Each kind in processes of its own: tests change what is global.
         worker = Worker(device, folder / LOG)
         try:
@@ -128,7 +134,7 @@ def plan_tests(args: argparse.Namespace) -> list[Part]:
     return [Part(f'tests: {file}', partial(run_tests, file=file)) for file in files]
 
 
-def plan_measures(args: argparse.Namespace) -> list[Part]:
+def plan_measures(args: argparse.Namespace, device: str) -> list[Part]:
     """Return the measurements, in order of value: asked for first, measured first."""
     parts = []
     for precision in args.precisions:
@@ -157,6 +163,9 @@ def plan_measures(args: argparse.Namespace) -> list[Part]:
                     rounds=rounds,
                 )
                 parts.append(Part(f'{name}, batch {images}, {precision}', job))
+            if device != 'cpu' and images <= LARGEST_RECORDED:
+                job = partial(measure_recorded, work=work, rounds=rounds)
+                parts.append(Part(f'recorded, batch {images}, {precision}', job))
     return [part for part in parts if _asked(args.parts, part.name)]
 
 
@@ -185,6 +194,22 @@ def measure_steps(
         kinds,
         work(device=device),
         training,
+        rounds=rounds,
+        warmup=1,
+        progress=print,
+        observe=True,
+    )
+
+
+def measure_recorded(
+    device: str, *, work: partial[Workload], rounds: int
+) -> dict[str, Any]:
+    """Time our training step, launched kernel by kernel and as CUDA graphs."""
+    kinds = [Ours, Recorded]
+    return compare_steps(
+        kinds,
+        work(device=device),
+        training=True,
         rounds=rounds,
         warmup=1,
         progress=print,

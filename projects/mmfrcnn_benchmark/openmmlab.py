@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import mmfrcnn
 from mmfrcnn.deploy.prepare import prepare_for_inference
 from mmfrcnn.errors import UserError
+from mmfrcnn.training.cuda_graphs import CudaGraphs, RecordedLoss
 from mmfrcnn.training.regions import common_regions, our_regions
 from mmfrcnn.training.stages import Region
 from mmfrcnn_benchmark.contenders import (
@@ -116,6 +117,18 @@ class Ours(_OpenMMLab):
     def regions(self) -> list[Region]:
         """Say which functions are which stage."""
         return [*common_regions(self.model), *our_regions(self.model)]
+
+
+class Recorded(Ours):
+    """The same, whose training step is recorded as CUDA graphs."""
+
+    name = 'mmfrcnn, recorded'
+
+    def build(self) -> nn.Module:
+        """Record the step with the first batch, and after each change of its memory."""
+        model = super().build()
+        model.loss = RecordedLoss(model, CudaGraphs(), print)
+        return model
 
 
 class StockMMDet(_OpenMMLab):

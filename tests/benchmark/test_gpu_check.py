@@ -328,10 +328,13 @@ def test_the_most_valuable_comes_first():
         parts, peers, rounds = [], None, None
         precisions, batches, size = ['bfloat16', 'float32'], [16, 1], [800, 1344]
 
-    names = [part.name for part in plan_measures(Arguments)]
+    names = [part.name for part in plan_measures(Arguments, 'cuda')]
     assert names[0] == 'NMS, batch 16, float32'
     assert names.index('train, batch 1, bfloat16') < names.index(
         'train, batch 16, float32'
     )
     assert names.count('NMS, batch 16, float32') == 1
     assert names.count('RoIAlign, batch 16, bfloat16') == 1
+    recorded = [name for name in names if name.startswith('recorded')]
+    assert recorded == [f'recorded, batch 1, {kind}' for kind in Arguments.precisions]
+    assert not [one for one in plan_measures(Arguments, 'cpu') if 'rec' in one.name]
