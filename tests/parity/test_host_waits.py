@@ -17,7 +17,11 @@ from mmengine.registry import init_default_scope
 from mmfrcnn_benchmark.counts import count_operators
 from mmfrcnn_benchmark.fake_device import DEVICE, fake_device
 from mmfrcnn_benchmark.observe import count_waits
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmfrcnn.ops.backend import using
+from mmfrcnn.structures.image_batch import DataSamples
 
 from .conftest import ROOT, make_sample
 
@@ -124,6 +128,32 @@ def test_a_step_waits_for_nothing_and_an_inference_once(
         for one in result:
             assert one.pred_instances.bboxes.shape == (1, 4)  # as the device is fake
             assert one.pred_instances.bboxes.device == DEVICE
+
+
+@pytest.mark.parametrize('name', MODELS_OF_CONFIGS)
+def test_the_backward_pass_needs_no_value(name):
+    """Nor a shape that depends on one: its tensors have none, and lie on the host.
+
+    For autograd asks for the device that its tensors say they are on.
+    """
+    config = Config.fromfile(ROOT / f'configs/_base_/models/{name}.py').model
+    shorten(config)
+    with NoDice():
+        detector = MODELS.build(config).train()
+    samples = []
+    for seed, (height, width, count) in enumerate([(224, 288, 3), (256, 200, 0)]):
+        one = make_sample(height, width, count, seed, classes=20, masks=True)
+        samples.append(one['data_samples'])
+        size = (256, 288)
+        samples[-1].set_metainfo(dict(pad_shape=size, batch_input_shape=size))
+    samples = DataSamples(samples, torch.device('cpu'), training=True)
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    with FakeTensorMode(allow_non_fake_inputs=True), using('reference'):
+        losses = detector.loss(torch.rand(2, 3, 256, 288), samples)
+        total, _ = detector.parse_losses(losses)
+        gradients = torch.autograd.grad(total, trained)
+    for gradient, weight in zip(gradients, trained, strict=True):
+        assert gradient.shape == weight.shape
 
 
 @pytest.mark.parametrize('mode', WAITS)

@@ -60,6 +60,14 @@ def trace(module, given):
     return lambda *batch: Replayed.apply(len(given), *batch, *weights)
 
 
+def several_times(module, given):
+    """Run as a recorder does before it records, and record nothing."""
+    for _ in range(3):
+        module(*given)
+        torch.rand(1)
+    return module
+
+
 @pytest.fixture
 def config(request):
     init_default_scope('mmdet')
@@ -147,12 +155,6 @@ def test_statistics_of_norms_and_dice_are_those_of_one_run(config):
     plain = build(config)
     recorded = copy.deepcopy(plain)
 
-    def several_times(module, given):
-        for _ in range(3):
-            module(*given)
-            torch.rand(1)
-        return module
-
     with using('reference'):
         recorded.loss = RecordedLoss(recorded, several_times, lambda message: None)
         for detector in (plain, recorded):
@@ -171,7 +173,7 @@ def test_an_image_without_anchors_is_refused_at_each_replay(config):
     config.train_cfg.rpn.allowed_border = 0
     detector = build(config)
     with using('reference'):
-        detector.loss = RecordedLoss(detector, trace, lambda message: None)
+        detector.loss = RecordedLoss(detector, several_times, lambda message: None)
         detector(**batch(detector, [(64, 96, 2), (64, 90, 1)], 0), mode='loss')
         data = batch(detector, [(64, 96, 2), (64, 6, 1)], 1)
         assert len(detector.loss.steps) == 1

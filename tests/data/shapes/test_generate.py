@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -238,7 +239,8 @@ def test_tool_makes_then_skips(tmp_path):
 
 
 def test_two_runs_at_once_take_turns(tmp_path):
-    args = ['--out', str(tmp_path), '--num-train', '8', '--num-val', '2']
-    runs = [start_tool(*args) for _ in range(2)]
-    outputs = sorted(run.communicate()[0].split()[0] for run in runs)
+    args = ['make_shapes.py', '--out', tmp_path, '--num-train', 8, '--num-val', 2]
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(run_tool, *args) for _ in range(2)]
+    outputs = sorted(run.result().stdout.split()[0] for run in runs)
     assert outputs == ['already', 'made']
