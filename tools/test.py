@@ -61,6 +61,12 @@ def parse_args() -> argparse.Namespace:
         'for thousands of images of like size',
     )
     parser.add_argument(
+        '--cuda-graphs',
+        action='store_true',
+        help='record the work for each image shape and replay it, so that no kernel is '
+        'launched by itself; for small batches on a GPU',
+    )
+    parser.add_argument(
         '--precision',
         choices=['fp32', 'bf16', 'fp16'],
         help='multiply in half precision, or in full float32 (a GPU rounds to TF32 by '

@@ -163,9 +163,13 @@ def plan_measures(args: argparse.Namespace, device: str) -> list[Part]:
                     rounds=rounds,
                 )
                 parts.append(Part(f'{name}, batch {images}, {precision}', job))
-            if device != 'cpu' and images <= LARGEST_RECORDED:
-                job = partial(measure_recorded, work=work, rounds=rounds)
-                parts.append(Part(f'recorded, batch {images}, {precision}', job))
+            recorded = ('train', 'infer') if images <= LARGEST_RECORDED else ()
+            for name in recorded if device != 'cpu' else ():
+                job = partial(
+                    measure_recorded, work=work, training=name == 'train', rounds=rounds
+                )
+                title = f'recorded, {name}, batch {images}, {precision}'
+                parts.append(Part(title, job))
     return [part for part in parts if _asked(args.parts, part.name)]
 
 
@@ -202,14 +206,14 @@ def measure_steps(
 
 
 def measure_recorded(
-    device: str, *, work: partial[Workload], rounds: int
+    device: str, *, work: partial[Workload], training: bool, rounds: int
 ) -> dict[str, Any]:
-    """Time our training step, launched kernel by kernel and as CUDA graphs."""
+    """Time our steps, launched kernel by kernel and as CUDA graphs."""
     kinds = [Ours, Recorded]
     return compare_steps(
         kinds,
         work(device=device),
-        training=True,
+        training,
         rounds=rounds,
         warmup=1,
         progress=print,

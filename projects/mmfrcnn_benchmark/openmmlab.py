@@ -15,9 +15,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 import mmfrcnn
+from mmfrcnn.deploy.cuda_graphs import RecordedDetection
 from mmfrcnn.deploy.prepare import prepare_for_inference
 from mmfrcnn.errors import UserError
-from mmfrcnn.training.cuda_graphs import CudaGraphs, RecordedLoss
+from mmfrcnn.training.cuda_graphs import RecordedLoss
+from mmfrcnn.training.recording import CudaGraphs
 from mmfrcnn.training.regions import common_regions, our_regions
 from mmfrcnn.training.stages import Region
 from mmfrcnn_benchmark.contenders import (
@@ -120,14 +122,17 @@ class Ours(_OpenMMLab):
 
 
 class Recorded(Ours):
-    """The same, whose training step is recorded as CUDA graphs."""
+    """The same, recorded as CUDA graphs with the first batch."""
 
     name = 'mmfrcnn, recorded'
 
     def build(self) -> nn.Module:
-        """Record the step with the first batch, and after each change of its memory."""
+        """Record loss or detection, and again after each change of their memory."""
         model = super().build()
-        model.loss = RecordedLoss(model, CudaGraphs(), print)
+        if self.training:
+            model.loss = RecordedLoss(model, CudaGraphs(), print)
+        else:
+            model.detect = RecordedDetection(model, CudaGraphs(), print)
         return model
 
 

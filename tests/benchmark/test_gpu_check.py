@@ -336,5 +336,9 @@ def test_the_most_valuable_comes_first():
     assert names.count('NMS, batch 16, float32') == 1
     assert names.count('RoIAlign, batch 16, bfloat16') == 1
     recorded = [name for name in names if name.startswith('recorded')]
-    assert recorded == [f'recorded, batch 1, {kind}' for kind in Arguments.precisions]
+    assert recorded == [
+        f'recorded, {step}, batch 1, {kind}'
+        for kind in Arguments.precisions
+        for step in ('train', 'infer')
+    ]
     assert not [one for one in plan_measures(Arguments, 'cpu') if 'rec' in one.name]

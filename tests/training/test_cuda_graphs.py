@@ -1,9 +1,4 @@
-"""A recorded step trains as an unrecorded one; without a GPU a trace is the record.
-
-A trace by `make_fx` keeps, as a CUDA graph does, the operators of the first batch of a
-kind and nothing that Python decided or computed beside them: what it is not given as a
-tensor is a constant of it.
-"""
+"""A recorded step trains as an unrecorded one; without a GPU a trace is the record."""
 
 from __future__ import annotations
 
@@ -12,91 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import balanced_samplers
 from mmfrcnn.ops.backend import using
-from mmfrcnn.training.cuda_graphs import CudaGraphHook, CudaGraphs, RecordedLoss
-from tests.parity.conftest import ROOT, make_sample, shrink
+from mmfrcnn.training.cuda_graphs import CudaGraphHook, RecordedLoss
+from mmfrcnn.training.recording import CudaGraphs
 
-# Images of each batch: height, width, objects. The second and the third are one kind,
-# like the first but for the slots of 9 objects; in the fourth and fifth one image is
-# padded, with and without anchors that reach beyond it.
-BATCHES = [
-    [(64, 96, 9), (64, 96, 1)],
-    [(64, 96, 2), (64, 96, 0)],
-    [(64, 96, 3), (64, 96, 4)],
-    [(64, 96, 2), (32, 64, 1)],
-    [(40, 90, 2), (64, 96, 8)],
-    [(64, 96, 5), (33, 65, 2)],
-]
-
-
-def trace(module, given):
-    """Trace forward and backward, and replay both as one node of autograd."""
-    weights = [p for p in module.parameters() if p.requires_grad]
-
-    def step(*given):
-        losses = module(*given)
-        summed = sum(loss for loss in losses if loss.requires_grad)
-        return losses, torch.autograd.grad(summed, weights, allow_unused=True)
-
-    graph = make_fx(step)(*given)
-
-    class Replayed(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, number, *inputs):
-            losses, ctx.gradients = graph(*inputs[:number])
-            return tuple(loss.detach() for loss in losses)
-
-        @staticmethod
-        def backward(ctx, *outer):
-            return None, *[None] * len(given), *ctx.gradients
-
-    return lambda *batch: Replayed.apply(len(given), *batch, *weights)
-
-
-def several_times(module, given):
-    """Run as a recorder does before it records, and record nothing."""
-    for _ in range(3):
-        module(*given)
-        torch.rand(1)
-    return module
+from .recorded import BATCHES, batch, build, several_times, small_config, trace
 
 
 @pytest.fixture
 def config(request):
-    init_default_scope('mmdet')
-    name = getattr(request, 'param', 'faster-rcnn_r50_fpn')
-    model = shrink(Config.fromfile(ROOT / f'configs/_base_/models/{name}.py').model)
-    model.train_cfg.rpn_proposal.update(nms_pre=40, max_per_img=30)
-    stages = model.train_cfg.rcnn
-    for stage in stages if isinstance(stages, list) else [stages]:
-        stage.sampler.num = 32
-    return model
-
-
-def build(config, seed=0):
-    torch.manual_seed(seed)
-    detector = MODELS.build(config)
-    detector.init_weights()
-    return detector.train()
-
-
-def batch(detector, sizes, seed):
-    samples = [
-        make_sample(*size, seed * 10 + place, classes=20)
-        for place, size in enumerate(sizes)
-    ]
-    data = dict(
-        inputs=[one['inputs'] for one in samples],
-        data_samples=[one['data_samples'] for one in samples],
-    )
-    return detector.data_preprocessor(data, True)
+    return small_config(getattr(request, 'param', 'faster-rcnn_r50_fpn'))
 
 
 def train(detector, batches, precision=None):
@@ -134,7 +57,7 @@ def test_trains_as_without(config, precision, batches, kinds):
         expected = train(plain, batches, precision)
         recorded.loss = RecordedLoss(recorded, trace, said.append)
         found = train(recorded, batches, precision)
-    assert len(said) == len(recorded.loss.steps) == kinds
+    assert len(said) == len(recorded.loss.recorder.steps) == kinds
     slots = 8 if batches[0][0][2] <= 8 else 16
     line = f'Recorded step 1: 2 images of 64x96, {slots} ground-truth slots.'
     assert said[0] == line
@@ -176,7 +99,7 @@ def test_an_image_without_anchors_is_refused_at_each_replay(config):
         detector.loss = RecordedLoss(detector, several_times, lambda message: None)
         detector(**batch(detector, [(64, 96, 2), (64, 90, 1)], 0), mode='loss')
         data = batch(detector, [(64, 96, 2), (64, 6, 1)], 1)
-        assert len(detector.loss.steps) == 1
+        assert len(detector.loss.recorder.steps) == 1
         with pytest.raises(UserError, match='no anchor lies inside it'):
             detector(**data, mode='loss')
 

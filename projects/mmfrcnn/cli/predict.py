@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     check_registered(config)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
-    detector = Detector(config, args.checkpoint, device, args.compile, precision)
+    detector = Detector(
+        config, args.checkpoint, device, args.compile, precision, args.cuda_graphs
+    )
 
     out_dir.mkdir(parents=True, exist_ok=True)
     journal = Journal(out_dir / JOURNAL, _settings(args, config))

@@ -64,7 +64,9 @@ def run(args: argparse.Namespace) -> None:
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(WeightsCheck())
-        runner.register_hook(FastInferenceHook(args.compile, precision))
+        runner.register_hook(
+            FastInferenceHook(args.compile, precision, args.cuda_graphs)
+        )
         if args.out:
             runner.test_evaluator.metrics.append(_dump(args.out, runner))
         runner.test()

@@ -31,6 +31,7 @@ class Detector:
         device (str): Where to run.
         compiled (bool): Whether to compile the model.
         precision (str): ``fp32``, ``bf16`` or ``fp16``.
+        recorded (bool): Whether to record its work as CUDA graphs.
 
     Attributes:
         classes (tuple[str, ...]): Class names, by label.
@@ -44,6 +45,7 @@ class Detector:
         device: str,
         compiled: bool = False,
         precision: str = 'fp32',
+        recorded: bool = False,
     ) -> None:
         check_checkpoint(checkpoint)
         init_default_scope(config.get('default_scope', 'mmdet'))
@@ -55,7 +57,7 @@ class Detector:
         self.model = MODELS.build(config.model)
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
-        prepare_for_inference(self.model.to(device), compiled, precision)
+        prepare_for_inference(self.model.to(device), compiled, precision, recorded)
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')
         _check_class_count(config, self.classes, checkpoint)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfrcnn.modeling.cascade_roi_head import BatchedCascadeRoIHead
@@ -92,4 +94,19 @@ class BatchedFasterRCNN(FasterRCNN):
             rescale (bool): Whether boxes are in pixels of the original images.
         """
         samples = DataSamples(batch_data_samples, batch_inputs.device, training=False)
-        return super().predict(batch_inputs, samples, rescale)
+        results = self.detect(batch_inputs, samples, rescale)
+        return self.add_pred_to_datasample(samples, results)
+
+    def detect(
+        self, batch_inputs: Tensor, samples: DataSamples, rescale: bool
+    ) -> Sequence[InstanceData]:
+        """Return the detections of each image, of our heads in slots.
+
+        Arguments are those of :meth:`predict`; ``samples`` may bring proposals along.
+        """
+        features = self.extract_feat(batch_inputs)
+        if samples[0].get('proposals') is None:
+            proposals = self.rpn_head.predict(features, samples, rescale=False)
+        else:
+            proposals = [sample.proposals for sample in samples]
+        return self.roi_head.predict(features, proposals, samples, rescale=rescale)

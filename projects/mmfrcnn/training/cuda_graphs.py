@@ -1,19 +1,14 @@
-"""A training step's forward and backward as CUDA graphs, recorded once and replayed.
+"""A training step's forward and backward as CUDA graphs.
 
 The host of a GPU launches some thousand kernels a step, one by one; of a small batch it
-needs longer for that than the GPU for the work. A graph is launched as one. It can
-stand for a step because no shape of ours depends on data, nothing waits, and what
-changes from step to step (images, ground truth in slots, sizes, image keys, the number
-of the sampler's draw) is a tensor.
+needs longer for that than the GPU for the work. A graph is launched as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
 from mmengine.hooks import Hook
@@ -30,23 +25,16 @@ from mmfrcnn.modeling.roi_head import BatchedRoIHead
 from mmfrcnn.modeling.rpn_head import RegionProposalHead
 from mmfrcnn.modeling.rpn_training import check_anchors
 from mmfrcnn.modeling.sampler import BalancedSampler, balanced_samplers
-from mmfrcnn.structures.anchor_grid import AnchorGrid
-from mmfrcnn.structures.image_batch import DataSamples, ImageBatch
-
-# From a module and its arguments to what may be called in the module's place.
-Record = Callable[[nn.Module, tuple[Tensor, ...]], Callable[..., tuple[Tensor, ...]]]
+from mmfrcnn.structures.image_batch import DataSamples
+from mmfrcnn.training.recording import CudaGraphs, Record, Recorder
 
 
 class RecordedLoss:
-    """A detector's ``loss``, recorded once for each kind of batch, and replayed.
-
-    A kind is whatever decides which operators run on what memory: the images' shape,
-    the number of ground-truth slots, whether any image is padded, what is trained, in
-    what precision, and where the weights lie.
+    """Stands for a detector's ``loss``; its results are the same.
 
     Args:
         detector (BatchedFasterRCNN): With our heads, assigner and sampler.
-        record (Callable): Records a module.
+        record (Callable): Records a module, forward and backward.
         report (Callable): Told what was recorded.
 
     Raises:
@@ -56,14 +44,11 @@ class RecordedLoss:
     def __init__(
         self, detector: Any, record: Record, report: Callable[[str], None]
     ) -> None:
-        _check_parts(detector)
-        self.detector = detector
-        self.loss = detector.loss
-        self.record = record
-        self.report = report
+        check_heads(detector)
+        _check_training(detector)
+        self.recorder = Recorder(detector, detector.loss, record, report)
         self.samplers = balanced_samplers(detector)
         self.border = detector.rpn_head.train_cfg.get('allowed_border', -1)
-        self.steps: dict[tuple, _Step] = {}
 
     def __call__(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]
@@ -73,118 +58,9 @@ class RecordedLoss:
         samples = DataSamples(batch_data_samples, device, training=True)
         for sampler in self.samplers:
             sampler.feed(device)
-        kind = self._kind(batch_inputs, samples.images)
-        if kind not in self.steps:
-            self.steps[kind] = self._record(batch_inputs, samples)
-        step = self.steps[kind]
+        step = self.recorder.step(batch_inputs, samples)
         check_anchors(step.grid, samples.images, self.border)
-        values = step.replay(batch_inputs, *samples.images.tensors().values())
-        return dict(zip(step.names, values, strict=True))
-
-    def _kind(self, batch_inputs: Tensor, images: ImageBatch) -> tuple:
-        precision = _autocast(batch_inputs.device)
-        weights = [(p.data_ptr(), p.requires_grad) for p in self.detector.parameters()]
-        shapes = [tuple(tensor.shape) for tensor in images.tensors().values()]
-        is_padded = _is_padded(batch_inputs, images)
-        return tuple(batch_inputs.shape), *shapes, is_padded, precision, tuple(weights)
-
-    def _record(self, batch_inputs: Tensor, samples: DataSamples) -> _Step:
-        # Of each batch of a kind the operators must be the same: where an image may be
-        # padded, anchors beyond it are looked for whether there are any or not.
-        images = samples.images.with_tensors({})
-        if _is_padded(batch_inputs, images):
-            images.metas = [{**meta, 'pad_shape': (0, 0)} for meta in images.metas]
-        samples = samples.with_images(images)
-        module = _TensorLoss(self.detector, self.loss, samples, self.samplers)
-        given = batch_inputs, *images.tensors().values()
-        enabled, dtype = _autocast(batch_inputs.device)
-        with (
-            _as_before(self.detector, batch_inputs.device),
-            torch.autocast(
-                batch_inputs.device.type, dtype, enabled, cache_enabled=False
-            ),
-        ):
-            replay = self.record(module, given)
-        number, _, height, width = batch_inputs.shape
-        self.report(
-            f'Recorded step {len(self.steps) + 1}: {number} images of '
-            f'{height}x{width}, {images.gt.mask.shape[1]} ground-truth slots.'
-        )
-        return _Step(replay, module.names, self.detector.rpn_head.anchor_grid.latest)
-
-
-class _Step:
-    """What was recorded, and what it reads: the grid must live as long."""
-
-    def __init__(
-        self,
-        replay: Callable[..., tuple[Tensor, ...]],
-        names: list[str],
-        grid: AnchorGrid,
-    ) -> None:
-        self.replay = replay
-        self.names = names
-        self.grid = grid
-
-
-class _TensorLoss(nn.Module):
-    """The loss as a function of tensors."""
-
-    def __init__(
-        self,
-        detector: nn.Module,
-        loss: Callable[..., dict[str, Tensor]],
-        samples: DataSamples,
-        samplers: list[BalancedSampler],
-    ) -> None:
-        super().__init__()
-        self.detector = detector  # whose weights are trained
-        self.loss = loss
-        self.samples = samples
-        self.samplers = samplers
-        self.names: list[str] = []
-
-    def forward(self, batch_inputs: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Return the losses of images and of an ``ImageBatch``'s tensors."""
-        for sampler in self.samplers:
-            sampler.repeat()  # a recorder runs the step several times
-        images = self.samples.images
-        named = dict(zip(images.tensors(), tensors, strict=True))
-        samples = self.samples.with_images(images.with_tensors(named))
-        losses = self.loss(batch_inputs, samples)
-        self.names = list(losses)
-        return tuple(losses.values())
-
-
-class CudaGraphs:
-    """Records modules as CUDA graphs, whose memory is shared: they run in turn."""
-
-    def __init__(self) -> None:
-        self.pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, module: nn.Module, given: tuple[Tensor, ...]) -> Any:
-        """Record a module.
-
-        Args:
-            module (nn.Module): Of tensors, to tensors.
-            given (tuple[Tensor]): The first batch.
-
-        Raises:
-            UserError: If a part of it cannot be recorded.
-        """
-        own = tuple(one.clone() for one in given)  # where each batch is copied to
-        try:
-            return torch.cuda.make_graphed_callables(
-                module, own, allow_unused_input=True, pool=self.pool
-            )
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f'--cuda-graphs: a step cannot be recorded ({reason}). Train without '
-                'it.'
-            ) from error
+        return step(batch_inputs, samples.images)
 
 
 @HOOKS.register_module()
@@ -215,8 +91,12 @@ class CudaGraphHook(Hook):
         model.loss = RecordedLoss(model, CudaGraphs(), runner.logger.info)
 
 
-def _check_parts(detector: nn.Module) -> None:
-    """Refuse a detector whose step depends on data, or is not one of tensors."""
+def check_heads(detector: nn.Module) -> None:
+    """Refuse a detector whose work is not one of tensors.
+
+    Raises:
+        UserError: With what it has and what is needed.
+    """
     rpn_head = getattr(detector, 'rpn_head', None)
     roi_head = getattr(detector, 'roi_head', None)
     if not (
@@ -231,9 +111,13 @@ def _check_parts(detector: nn.Module) -> None:
         )
     if roi_head.with_mask:
         raise UserError(
-            '--cuda-graphs: how many masks a batch has is different each time. Train '
-            'the mask head without it.'
+            '--cuda-graphs: how many masks a batch has is different each time. Go '
+            'without it for models with a mask head.'
         )
+
+
+def _check_training(detector: Any) -> None:
+    rpn_head, roi_head = detector.rpn_head, detector.roi_head
     for key, needed in (('assigner', AnchorAssigner), ('sampler', BalancedSampler)):
         second = getattr(roi_head, f'bbox_{key}')
         seconds = second if isinstance(second, list) else [second]
@@ -248,28 +132,3 @@ def _check_parts(detector: nn.Module) -> None:
             '--cuda-graphs: batch norm in the RoI head takes its statistics over as '
             'many regions as there are. Use another norm there, or train without it.'
         )
-
-
-def _is_padded(batch_inputs: Tensor, images: ImageBatch) -> bool:
-    """Whether any image is smaller than the batch."""
-    size = tuple(batch_inputs.shape[-2:])
-    return any(tuple(meta['pad_shape'][:2]) != size for meta in images)
-
-
-def _autocast(device: torch.device) -> tuple[bool, torch.dtype]:
-    enabled = torch.is_autocast_enabled(device.type)
-    return enabled, torch.get_autocast_dtype(device.type)
-
-
-@contextmanager
-def _as_before(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Undo what trial runs change: statistics of norms, and the dice.
-
-    A training with graphs then goes as it would without.
-    """
-    buffers = {n: b.clone() for n, b in module.named_buffers()}
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
-        yield
-    with torch.no_grad():
-        for name, buffer in module.named_buffers():
-            buffer.copy_(buffers[name])
