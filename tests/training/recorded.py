@@ -81,8 +81,9 @@ def build(config, seed=0):
 
 
 def batch(detector, sizes, seed, training=True):
+    masks = hasattr(detector.roi_head, 'mask_head')
     samples = [
-        make_sample(*size, seed * 10 + place, classes=20)
+        make_sample(*size, seed * 10 + place, classes=20, masks=masks)
         for place, size in enumerate(sizes)
     ]
     data = dict(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmdet.structures.mask import PolygonMasks
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import balanced_samplers
@@ -45,8 +47,9 @@ def train(detector, batches, precision=None):
         ('faster-rcnn_r50_fpn', None, BATCHES, 3),
         ('faster-rcnn_r50_fpn', torch.bfloat16, BATCHES[1:4], 2),
         ('cascade-rcnn_r50_fpn', None, BATCHES[1:3], 1),
+        ('mask-rcnn_r50_fpn', None, BATCHES[1:3], 1),
     ],
-    ids=['fp32', 'bf16', 'cascade'],
+    ids=['fp32', 'bf16', 'cascade', 'mask'],
     indirect=['config'],
 )
 def test_trains_as_without(config, precision, batches, kinds):
@@ -131,9 +134,16 @@ def test_other_detectors_and_batch_norm_in_the_head_are_refused(config):
 
 
 @pytest.mark.parametrize('config', ['mask-rcnn_r50_fpn'], indirect=True)
-def test_masks_are_refused(config):
-    with pytest.raises(UserError, match='how many masks'):
-        RecordedLoss(build(config), trace, print)
+def test_outlines_are_refused(config):
+    detector = build(config)
+    data = batch(detector, BATCHES[1], 0)
+    for sample in data['data_samples']:
+        count = len(sample.gt_instances)
+        outlines = [[np.array([1.0, 1, 9, 1, 9, 9])]] * count
+        sample.gt_instances.masks = PolygonMasks(outlines, 64, 96)
+    detector.loss = RecordedLoss(detector, trace, print)
+    with pytest.raises(UserError, match='poly2mask=True'):
+        detector(**data, mode='loss')
 
 
 def test_what_cannot_be_recorded_is_said(config):

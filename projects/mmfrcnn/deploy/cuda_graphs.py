@@ -34,6 +34,11 @@ class RecordedDetection:
         self, detector: Any, record: Record, report: Callable[[str], None]
     ) -> None:
         check_heads(detector)
+        if detector.roi_head.with_mask:
+            raise UserError(
+                '--cuda-graphs: masks are drawn into each image by mmdet, which waits '
+                'several times. Go without it for models with a mask head.'
+            )
         nms = detector.roi_head.test_cfg['nms']
         if plain_nms_threshold(nms) is None:
             raise UserError(
@@ -58,6 +63,6 @@ class RecordedDetection:
     ) -> Detections:
         """Return the detections of a batch, as ``detector.detect`` does."""
         step = self.recorders[rescale].step(batch_inputs, samples)
-        found = step(batch_inputs, samples.images)
+        found = step(batch_inputs, samples)
         # The next replay writes over what this one has found.
         return Detections(**{name: tensor.clone() for name, tensor in found.items()})

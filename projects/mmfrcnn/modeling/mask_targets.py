@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import torchvision  # noqa: F401  (registers the operator)
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BaseInstanceMasks, BitmapMasks, mask_target
@@ -18,6 +19,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from mmfrcnn.errors import UserError
+from mmfrcnn.structures.padded_instances import bucket
 from mmfrcnn.structures.transfer import to_device
 
 # Outside every mask, so that nothing is found there, and without extent.
@@ -56,6 +58,11 @@ class StackedMasks:
         for start, count, one in zip(first, counts, masks, strict=True):
             stack[start : start + count, : one.height, : one.width] = one.masks
         return cls(**to_device(dict(masks=stack, first=first), device))
+
+    def in_bucket(self) -> StackedMasks:
+        """Return the same in 8, 16, 32, ... slots, so that shapes recur."""
+        more = bucket(len(self.masks)) - len(self.masks)
+        return StackedMasks(F.pad(self.masks, (0, 0, 0, 0, 0, more)), self.first)
 
     def cut(self, rois: Tensor, matched_idxs: Tensor, size: tuple[int, int]) -> Tensor:
         """Return how much of each cell of each region its mask covers.
@@ -121,6 +128,9 @@ def ground_truth_masks(
     Raises:
         UserError: Where there are no masks.
     """
+    brought_over = getattr(samples, 'masks', None)
+    if brought_over is not None:
+        return brought_over
     instances = [one.gt_instances for one in samples]
     if not all('masks' in one for one in instances):
         raise UserError(

@@ -132,7 +132,10 @@ class DataSamples(list):
 
     Attributes:
         images (ImageBatch): What the samples say, on the device.
+        masks (StackedMasks | None): Their masks, where they were brought over already.
     """
+
+    masks: Any = None
 
     def __init__(
         self, samples: Sequence[DetDataSample], device: torch.device, training: bool
@@ -153,10 +156,18 @@ class DataSamples(list):
         """Return what was brought over already as it is, or bring it over."""
         return samples if isinstance(samples, cls) else cls(samples, device, training)
 
-    def with_images(self, images: ImageBatch) -> DataSamples:
-        """Return the same samples, of which another batch says what they hold."""
-        other = copy.copy(self)
-        other.images = images
+    def tensors(self) -> dict[str, Tensor]:
+        """Name all that was brought over to the device."""
+        masks = {} if self.masks is None else vars(self.masks)
+        return self.images.tensors() | {f'masks.{name}': masks[name] for name in masks}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> DataSamples:
+        """Return the same samples with other tensors of these names."""
+        other, masks = copy.copy(self), copy.copy(self.masks)
+        rest = dict(tensors)
+        for name in [name for name in rest if name.startswith('masks.')]:
+            setattr(masks, name.removeprefix('masks.'), rest.pop(name))
+        other.images, other.masks = self.images.with_tensors(rest), masks
         return other
 
 

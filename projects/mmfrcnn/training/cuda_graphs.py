@@ -21,6 +21,11 @@ from mmfrcnn.modeling.assigner import AnchorAssigner
 from mmfrcnn.modeling.box_training import trains_batch_norm
 from mmfrcnn.modeling.cascade_roi_head import BatchedCascadeRoIHead
 from mmfrcnn.modeling.detector import BatchedFasterRCNN
+from mmfrcnn.modeling.mask_targets import (
+    ListedMasks,
+    StackedMasks,
+    ground_truth_masks,
+)
 from mmfrcnn.modeling.roi_head import BatchedRoIHead
 from mmfrcnn.modeling.rpn_head import RegionProposalHead
 from mmfrcnn.modeling.rpn_training import check_anchors
@@ -48,6 +53,7 @@ class RecordedLoss:
         _check_training(detector)
         self.recorder = Recorder(detector, detector.loss, record, report)
         self.samplers = balanced_samplers(detector)
+        self.with_mask = detector.roi_head.with_mask
         self.border = detector.rpn_head.train_cfg.get('allowed_border', -1)
 
     def __call__(
@@ -56,11 +62,13 @@ class RecordedLoss:
         """Return the losses of a batch, as ``detector.loss`` does."""
         device = batch_inputs.device
         samples = DataSamples(batch_data_samples, device, training=True)
+        if self.with_mask:
+            samples.masks = _stacked(ground_truth_masks(samples, device))
         for sampler in self.samplers:
             sampler.feed(device)
         step = self.recorder.step(batch_inputs, samples)
         check_anchors(step.grid, samples.images, self.border)
-        return step(batch_inputs, samples.images)
+        return step(batch_inputs, samples)
 
 
 @HOOKS.register_module()
@@ -109,11 +117,15 @@ def check_heads(detector: nn.Module) -> None:
             f'batched RoI head, and model is a {type(detector).__name__} with '
             f'{type(rpn_head).__name__} and {type(roi_head).__name__}.'
         )
-    if roi_head.with_mask:
+
+
+def _stacked(masks: StackedMasks | ListedMasks) -> StackedMasks:
+    if isinstance(masks, ListedMasks):
         raise UserError(
-            '--cuda-graphs: how many masks a batch has is different each time. Go '
-            'without it for models with a mask head.'
+            '--cuda-graphs: outlines are cut on the host, one by one. Load bitmaps: '
+            "poly2mask=True, the default of dict(type='LoadAnnotations', ...)."
         )
+    return masks.in_bucket()
 
 
 def _check_training(detector: Any) -> None:

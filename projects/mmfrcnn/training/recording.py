@@ -53,31 +53,32 @@ class Recorder:
 
     def step(self, batch_inputs: Tensor, samples: DataSamples) -> RecordedStep:
         """Return what stands for a batch's kind, recorded now if it is the first."""
-        kind = self._kind(batch_inputs, samples.images)
+        kind = self._kind(batch_inputs, samples)
         if kind not in self.steps:
             self.steps[kind] = self._record(batch_inputs, samples)
         return self.steps[kind]
 
-    def _kind(self, batch_inputs: Tensor, images: ImageBatch) -> tuple:
+    def _kind(self, batch_inputs: Tensor, samples: DataSamples) -> tuple:
         weights = [(p.data_ptr(), p.requires_grad) for p in self.detector.parameters()]
-        shapes = [tuple(tensor.shape) for tensor in images.tensors().values()]
-        is_padded = _is_padded(batch_inputs, images)
+        shapes = [tuple(tensor.shape) for tensor in samples.tensors().values()]
+        is_padded = _is_padded(batch_inputs, samples.images)
         precision = _autocast(batch_inputs.device)
         return tuple(batch_inputs.shape), *shapes, is_padded, precision, tuple(weights)
 
     def _record(self, batch_inputs: Tensor, samples: DataSamples) -> RecordedStep:
         # Of each batch of a kind the operators must be the same: where an image may be
         # padded, anchors beyond it are looked for whether there are any or not.
-        images = samples.images.with_tensors({})
+        samples = samples.with_tensors({})
+        images = samples.images
         if _is_padded(batch_inputs, images):
             images.metas = [{**meta, 'pad_shape': (0, 0)} for meta in images.metas]
-        module = _TensorFunction(self.detector, self.work, samples.with_images(images))
+        module = _TensorFunction(self.detector, self.work, samples)
         device = batch_inputs.device
         enabled, dtype = _autocast(device)
         # A graph cannot hold weights that were cast for another.
         lower = torch.autocast(device.type, dtype, enabled, cache_enabled=False)
         with _as_before(self.detector, device), lower:
-            replay = self.record(module, (batch_inputs, *images.tensors().values()))
+            replay = self.record(module, (batch_inputs, *samples.tensors().values()))
         number, _, height, width = batch_inputs.shape
         gt = images.gt
         slots = '' if gt is None else f', {gt.mask.shape[1]} ground-truth slots'
@@ -104,14 +105,14 @@ class RecordedStep:
     names: list[str]
     grid: AnchorGrid
 
-    def __call__(self, batch_inputs: Tensor, images: ImageBatch) -> dict[str, Tensor]:
+    def __call__(self, batch_inputs: Tensor, samples: DataSamples) -> dict[str, Tensor]:
         """Replay it on a batch of its kind; the next replay writes over the results."""
-        values = self.replay(batch_inputs, *images.tensors().values())
+        values = self.replay(batch_inputs, *samples.tensors().values())
         return dict(zip(self.names, values, strict=True))
 
 
 class _TensorFunction(nn.Module):
-    """The work as a function of images and of an ``ImageBatch``'s tensors."""
+    """The work as a function of images and of the tensors of their samples."""
 
     def __init__(
         self,
@@ -129,10 +130,8 @@ class _TensorFunction(nn.Module):
         """Return the results without their names, which are kept."""
         for sampler in balanced_samplers(self.detector):
             sampler.repeat()  # a recorder runs the work several times
-        images = self.samples.images
-        named = dict(zip(images.tensors(), tensors, strict=True))
-        samples = self.samples.with_images(images.with_tensors(named))
-        results = self.work(batch_inputs, samples)
+        named = dict(zip(self.samples.tensors(), tensors, strict=True))
+        results = self.work(batch_inputs, self.samples.with_tensors(named))
         self.names = list(results)
         return tuple(results.values())
 
