@@ -81,6 +81,7 @@ def check(config: Config, pictures: Path) -> None:
 @CONFIGS
 def test_trains_and_predicts(name, pictures, monkeypatch):
     monkeypatch.setattr(vgg_head, 'WIDTH', 64)  # its 120 million weights take seconds
+    monkeypatch.setattr(small, 'LONGEST', 96)
     path = PATHS[name]
     config = small.shallow(small.shrink(Config.fromfile(path)))
     if small.wants_proposals(config):
