@@ -15,7 +15,7 @@ import torch
 from mmdet.models.task_modules import AnchorGenerator
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.structures.anchor_grid import AnchorGrid
+from mmfrcnn.structures.anchor_grid import AnchorGrid, reach, spans
 from mmfrcnn.structures.transfer import to_device
 
 # Multi-scale training meets many shapes; an FPN grid of 800x1333 takes 5 MB.
@@ -64,8 +64,8 @@ class AnchorGridCache:
             zip(feature_sizes, self.generator.strides, self._bases, strict=True)
         ):
             anchors = len(base)
-            columns.append(_spans(base[:, 0::2], width, step_x))
-            rows.append(_spans(base[:, 1::2], height, step_y))
+            columns.append(spans(base[:, 0::2], width, step_x))
+            rows.append(spans(base[:, 1::2], height, step_y))
             ys = torch.arange(height, device=device)
             xs = torch.arange(width, device=device)
             row, column = torch.meshgrid(ys, xs, indexing='ij')  # (H, W)
@@ -79,7 +79,7 @@ class AnchorGridCache:
             torch.cat(cells),
             torch.cat(ids),
             [len(anchors) for anchors in levels],
-            self._reach(feature_sizes),
+            reach(feature_sizes, self.generator.strides),
             columns,
             rows,
         )
@@ -97,23 +97,6 @@ class AnchorGridCache:
             generator.base_anchors = list(to_device(names, device).values())
             self._generators[device] = generator
         return self._generators[device]
-
-    def _reach(self, feature_sizes: list[tuple[int, int]]) -> tuple[int, int]:
-        corners = [
-            ((height - 1) * step_y, (width - 1) * step_x)
-            for (height, width), (step_x, step_y) in zip(
-                feature_sizes, self.generator.strides, strict=True
-            )
-        ]
-        ys, xs = zip(*corners, strict=True)
-        return max(ys), max(xs)
-
-
-def _spans(base: np.ndarray, count: int, step: int) -> np.ndarray:
-    """Move intervals (A, 2) by so many steps along an axis: (A, count, 2)."""
-    return base[:, None] + np.arange(count, dtype=np.float32)[:, None] * np.float32(
-        step
-    )
 
 
 def anchors_a_cell(generator: AnchorGenerator) -> int:

@@ -5,6 +5,7 @@ Shapes: N images, S anchors of all levels: level by level, then row, column, anc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,3 +89,29 @@ def _within(spans: np.ndarray, length: int, border: float) -> np.ndarray:
     """Which anchors of a cell have a span (A, W, 2) within an image's side: (A,)."""
     inside = (spans[..., 0] >= -border) & (spans[..., 1] < length + border)
     return np.any(inside, axis=1)
+
+
+def spans(base: np.ndarray, count: int, step: int) -> np.ndarray:
+    """Move intervals (A, 2) by so many steps along an axis: float32, (A, count, 2)."""
+    return base[:, None] + np.arange(count, dtype=np.float32)[:, None] * np.float32(
+        step
+    )
+
+
+def reach(
+    feature_sizes: Sequence[tuple[int, int]], strides: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
+    """Return the largest (y, x) of any cell's corner in input pixels.
+
+    Args:
+        feature_sizes (Sequence[tuple]): (height, width) of each level.
+        strides (Sequence[tuple]): Steps (x, y) of each level.
+    """
+    corners = [
+        ((height - 1) * step_y, (width - 1) * step_x)
+        for (height, width), (step_x, step_y) in zip(
+            feature_sizes, strides, strict=True
+        )
+    ]
+    ys, xs = zip(*corners, strict=True)
+    return max(ys), max(xs)
