@@ -17,7 +17,7 @@ from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn_benchmark.card_tests import run_tests, test_files
 from mmfrcnn_benchmark.check_tables import render_check
 from mmfrcnn_benchmark.compare import compare_steps
-from mmfrcnn_benchmark.contenders import choose_contenders
+from mmfrcnn_benchmark.contenders import Contender, choose_contenders
 from mmfrcnn_benchmark.openmmlab import Ours, Recorded
 from mmfrcnn_benchmark.operators import OF_MAPS, OPERATORS, compare_operator
 from mmfrcnn_benchmark.parts import Part, PartError, Worker
@@ -163,8 +163,9 @@ def plan_measures(args: argparse.Namespace, device: str) -> list[Part]:
                     rounds=rounds,
                 )
                 parts.append(Part(f'{name}, batch {images}, {precision}', job))
-            recorded = ('train', 'infer') if images <= LARGEST_RECORDED else ()
-            for name in recorded if device != 'cpu' else ():
+            if device == 'cpu' or images > LARGEST_RECORDED:
+                continue
+            for name in ('train', 'infer'):
                 job = partial(
                     measure_recorded, work=work, training=name == 'train', rounds=rounds
                 )
@@ -194,25 +195,22 @@ def measure_steps(
     kinds, missing = choose_contenders(peers)
     for name, reason in missing:
         print(f'{name} is left out: {reason}')
-    return compare_steps(
-        kinds,
-        work(device=device),
-        training,
-        rounds=rounds,
-        warmup=1,
-        progress=print,
-        observe=True,
-    )
+    return _compare(kinds, work(device=device), training, rounds)
 
 
 def measure_recorded(
     device: str, *, work: partial[Workload], training: bool, rounds: int
 ) -> dict[str, Any]:
     """Time our steps, launched kernel by kernel and as CUDA graphs."""
-    kinds = [Ours, Recorded]
+    return _compare([Ours, Recorded], work(device=device), training, rounds)
+
+
+def _compare(
+    kinds: list[type[Contender]], work: Workload, training: bool, rounds: int
+) -> dict[str, Any]:
     return compare_steps(
         kinds,
-        work(device=device),
+        work,
         training,
         rounds=rounds,
         warmup=1,
