@@ -31,6 +31,21 @@ setup(
     license='Apache-2.0',
     packages=find_packages('projects', include=['mmfrcnn', 'mmfrcnn.*']),
     package_dir={'': 'projects'},
+    py_modules=['mmfrcnn_console'],
+    entry_points={'console_scripts': ['mmfrcnn = mmfrcnn_console:main']},
+    # Links to configs/ and tools/ of the repository, in a wheel the files themselves,
+    # where OpenMMLab's mim and mmengine look for them.
+    package_data={
+        'mmfrcnn': [
+            '.mim/model-index.yml',
+            *(f'.mim/configs/**/*.{kind}' for kind in ('md', 'py', 'yml')),
+            *(f'.mim/tools/*.{kind}' for kind in ('py', 'sh')),
+        ]
+    },
+    # They need projects/mmfrcnn_benchmark, which is of the checkout alone.
+    exclude_package_data={
+        'mmfrcnn': ['.mim/tools/benchmark.py', '.mim/tools/gpu_check.py']
+    },
     python_requires='>=3.10',
     install_requires=requirements('runtime'),
     extras_require={

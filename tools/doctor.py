@@ -7,13 +7,17 @@ import importlib.util
 import sys
 from pathlib import Path
 
-# By its path: importing the package needs the very things that may be broken.
-FILE = (
-    Path(__file__).resolve().parents[1] / 'projects/mmfrcnn/compat/doctor/__init__.py'
-)
+HERE = Path(__file__).resolve().parent
+# By its path, of a checkout or of the package that holds this file: importing the
+# package needs the very things that may be broken.
+FILES = [
+    package / 'compat/doctor/__init__.py'
+    for package in (HERE.parent / 'projects/mmfrcnn', HERE.parents[1])
+]
 
 if __name__ == '__main__':
-    spec = importlib.util.spec_from_file_location('mmfrcnn_doctor', FILE)
+    file = next(file for file in FILES if file.is_file())
+    spec = importlib.util.spec_from_file_location('mmfrcnn_doctor', file)
     doctor = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = doctor  # where `dataclass` looks its types up
     spec.loader.exec_module(doctor)

@@ -15,7 +15,11 @@ def start(name: str, arguments: argparse.Namespace) -> int:
     try:
         from mmfrcnn.cli import run_command
     except ModuleNotFoundError as error:
-        cure = 'python tools/doctor.py says what is missing, and the cure'
+        # Where the package is missing, so is its command.
+        doctor = (
+            'mmfrcnn doctor' if error.name != 'mmfrcnn' else 'python tools/doctor.py'
+        )
+        cure = f'`{doctor}` says what is missing, and the cure'
         print(f'error: {error}. {cure}', file=sys.stderr)
         return 2
     return run_command(name, arguments)

@@ -5,6 +5,7 @@ Examples:
     python tools/test.py CONFIG CHECKPOINT --out results.json --show-dir pictures
     python tools/test.py CONFIG CHECKPOINT --tta     # with test-time augmentation
     bash tools/dist_test.sh CONFIG CHECKPOINT 8      # 8 GPUs of this machine
+    torchrun --nproc-per-node=8 -m mmfrcnn test CONFIG CHECKPOINT --launcher pytorch
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Examples:
     python tools/train.py CONFIG --resume            # continue after an interruption
     python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=4
     bash tools/dist_train.sh CONFIG 8                # 8 GPUs of this machine
+    torchrun --nproc-per-node=8 -m mmfrcnn train CONFIG --launcher pytorch  # the same
 """
 
 from __future__ import annotations

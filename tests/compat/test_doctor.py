@@ -55,7 +55,7 @@ def test_a_healthy_machine_has_nothing_wrong(tmp_path, monkeypatch):
     assert {finding.state for finding in findings.values()} <= {'fine', 'note'}
     assert findings['import mmdet'].state == 'fine'
     assert findings['data/coco'].state == 'note'
-    assert 'make_shapes' in findings['data/shapes'].cure
+    assert 'make-shapes' in findings['data/shapes'].cure
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_missing_file_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r'no such file .*x.npz.*store_proposals.py'):
+    with pytest.raises(UserError, match=r'no such file .*x.npz.*store-proposals'):
         StoredProposals(tmp_path / 'x.npz')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import traceback
@@ -13,6 +14,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
 
 from mmfrcnn.cli.variables import like, read_with_variables
+from mmfrcnn.compat.config_bases import PREFIX, config_path, shipped_configs
 from mmfrcnn.errors import UserError, did_you_mean
 
 READ_ELSEWHERE = (
@@ -43,7 +45,7 @@ def load_config(path: str, options: Sequence[str] | None = None) -> Config:
     """Read a config file and merge overrides into it.
 
     Args:
-        path (str): The config file.
+        path (str): The config file, or ``mmfrcnn::`` and one of the package's.
         options (Sequence[str] | None): ``key=value`` pairs, as mmengine's `DictAction`
             understands them.
 
@@ -54,6 +56,9 @@ def load_config(path: str, options: Sequence[str] | None = None) -> Config:
         UserError: If the file or one of its bases is missing or broken, or an override
             would have no effect.
     """
+    if not Path(config_path(path)).is_file():
+        raise UserError(f'no such config file: {path}.{_near_config(path)}')
+    path = config_path(path)
     config = _read(path)
     _check_top_level(config, path)
     overrides = parse_options(options or ())
@@ -86,8 +91,6 @@ def _set_variables(path: str, config: Config, variables: dict[str, Any]) -> Conf
 
 
 def _read(path: str) -> Config:
-    if not Path(path).is_file():
-        raise UserError(f'no such config file: {path}.{_near_file(Path(path))}')
     try:
         return Config.fromfile(path)
     except SyntaxError as error:
@@ -123,16 +126,23 @@ def _describe(error: Exception) -> str:
     return f'{type(error).__name__}: {error.args[0] if error.args else error}'
 
 
+def _near_config(name: str) -> str:
+    """Return a did-you-mean for a config as it was named."""
+    if name.startswith(PREFIX):
+        return did_you_mean(name, shipped_configs())
+    return _near_file(Path(name))
+
+
 def _near_file(path: Path) -> str:
     """Return a did-you-mean for a file among its neighbours, or among all configs."""
     if path.parent.is_dir():
         near = did_you_mean(path.name, (f.name for f in path.parent.iterdir()))
         if near:
             return near
-    elsewhere = {f.name: str(f) for f in Path('configs').rglob('*.py')}
-    if path.name in elsewhere:
-        return f" Did you mean '{elsewhere[path.name]}'?"
-    return did_you_mean(path.name, elsewhere)
+    elsewhere = {name.rpartition('/')[2]: name for name in shipped_configs()}
+    elsewhere |= {f.name: str(f) for f in Path('configs').rglob('*.py')}
+    nearest = difflib.get_close_matches(path.name, elsewhere, n=1)
+    return f" Did you mean '{elsewhere[nearest[0]]}'?" if nearest else ''
 
 
 def _check_top_level(config: Config, path: str) -> None:

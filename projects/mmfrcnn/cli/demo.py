@@ -19,8 +19,7 @@ from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.errors import UserError
 from mmfrcnn.visualization.panels import write_panels
 
-ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / 'configs' / 'shapes' / 'faster-rcnn_r18_fpn_shapes.py'
+CONFIG = 'mmfrcnn::shapes/faster-rcnn_r18_fpn_shapes.py'
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,12 +31,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         int: The exit code of the step that failed, or 0.
     """
-    if not CONFIG.is_file():
-        raise UserError(
-            f'{CONFIG} is missing: the demo runs in a checkout of the repository, '
-            'installed with `make install`'
-        )
-    config = load_config(str(CONFIG), args.cfg_options)
+    config = load_config(CONFIG, args.cfg_options)
     work_dir = Path(args.work_dir)
     checkpoint = work_dir / f'iter_{config.train_cfg.max_iters}.pth'
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
@@ -45,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
         print(f'{checkpoint} is trained already; to train again, remove {work_dir}')
     else:
         folder = ['--work-dir', str(work_dir), '--resume']
-        code = _tool('train.py', str(CONFIG), *folder, *options)
+        code = _tool('train', CONFIG, *folder, *options)
         if code:
             return code
     test_dir = work_dir / 'test'
     folder = ['--work-dir', str(test_dir)]
-    code = _tool('test.py', str(CONFIG), str(checkpoint), *folder, *options)
+    code = _tool('test', CONFIG, str(checkpoint), *folder, *options)
     if code:
         return code
     files = _draw(config, checkpoint, work_dir / 'pictures', args.num_pictures)
@@ -61,9 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tool(name: str, *arguments: str) -> int:
     """Run another tool in a process of its own, as a user would."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / name), *arguments]
-    ).returncode
+    command = [sys.executable, '-m', 'mmfrcnn', name, *arguments]
+    return subprocess.run(command).returncode
 
 
 def _draw(config: Config, checkpoint: Path, folder: Path, count: int) -> list[Path]:
@@ -79,10 +72,10 @@ def _draw(config: Config, checkpoint: Path, folder: Path, count: int) -> list[Pa
 
 
 def _last_average_precision(folder: Path) -> float:
-    """Read the newest result that `tools/test.py` left in its work folder."""
+    """Read the newest result that the test left in its work folder."""
     results = sorted(folder.glob('*/*.json'), key=lambda file: file.stat().st_mtime)
     for file in reversed(results):
         for line in reversed(file.read_text().splitlines()):
             if 'coco/bbox_mAP' in line:
                 return float(json.loads(line)['coco/bbox_mAP'])
-    raise UserError(f'no result in {folder}: tools/test.py wrote none')
+    raise UserError(f'no result in {folder}: the test wrote none')

@@ -82,7 +82,7 @@ def choose_device(name: str | None) -> str:
         if count == 0:
             raise UserError(
                 f'--device {name}: torch {torch.__version__} finds no CUDA device. '
-                'Leave --device out to use the CPU; tools/doctor.py says what is wrong'
+                'Leave --device out to use the CPU; `mmfrcnn doctor` says what is wrong'
             )
         if int(index or 0) >= count:
             raise UserError(
@@ -107,8 +107,8 @@ def _join_processes(config: Config, launcher: str, device: str) -> None:
     """Choose the backend and, without a GPU, join the group as mmengine can't."""
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError(
-            '--launcher pytorch: this process was not started by torchrun. '
-            'Use tools/dist_train.sh or tools/dist_test.sh'
+            '--launcher pytorch: this process was not started by torchrun. Use '
+            'tools/dist_train.sh, or torchrun --nproc-per-node=2 -m mmfrcnn train ...'
         )
     if device.startswith('cuda'):
         local_rank, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
@@ -119,9 +119,7 @@ def _join_processes(config: Config, launcher: str, device: str) -> None:
             )
         return
     if launcher != 'pytorch':
-        raise UserError(
-            f'--launcher {launcher} needs GPUs. On CPUs, use tools/dist_train.sh'
-        )
+        raise UserError(f'--launcher {launcher} needs GPUs. On CPUs, use torchrun')
     # mmengine's own way sets a CUDA device, and wraps the model for one.
     torch.distributed.init_process_group('gloo')
     wrapper = {

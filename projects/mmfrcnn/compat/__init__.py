@@ -28,9 +28,16 @@ def install() -> None:
         )
     extension.install()
     # They import mmengine, which the doctor must be able to do without.
-    from mmfrcnn.compat import checkpoint, config_layout, config_text, packages
+    from mmfrcnn.compat import (
+        checkpoint,
+        config_bases,
+        config_layout,
+        config_text,
+        packages,
+    )
 
     packages.install()
     checkpoint.install()
+    config_bases.install()
     config_text.install()
     config_layout.install()

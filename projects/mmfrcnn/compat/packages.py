@@ -37,27 +37,29 @@ def package2module(package: str) -> str:
 
 
 def get_installed_path(package: str) -> str:
-    """Return the folder of an installed package."""
-    try:
-        distribution = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
+    """Return the folder of an installed package: of the one that would be imported.
+
+    An editable install has its files elsewhere, and one on ``PYTHONPATH`` comes first.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        package = package2module(package)
         spec = importlib.util.find_spec(package)
-        if spec is None:
-            raise
-        if spec.origin is None:
-            raise RuntimeError(f'{package} is a namespace package') from None
-        return str(Path(spec.origin).parent)
-    folder = Path(str(distribution.locate_file(package)))
-    if folder.exists():
-        return str(folder)
-    return str(distribution.locate_file(package2module(package)))
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f'{package} has no folder: it is a namespace package')
+    return str(Path(spec.origin).parent)
 
 
 def install() -> None:
-    """Mend `mmengine` where `pkg_resources` or `pkgutil.find_loader` is missing."""
+    """Mend `mmengine` where `pkg_resources` or `pkgutil.find_loader` is missing.
+
+    Its `get_installed_path` is wrong about editable installs with `pkg_resources` too.
+    """
+    mends: list[Callable[..., Any]] = [get_installed_path]
     if importlib.util.find_spec('pkg_resources') is None:
-        for function in (is_installed, package2module, get_installed_path):
-            _replace(getattr(package_utils, function.__name__), function)
+        mends += [is_installed, package2module]
+    for mend in mends:
+        _replace(getattr(package_utils, mend.__name__), mend)
     if not hasattr(pkgutil, 'find_loader'):
         # A spec stands for the loader: both uses only ask whether there is one.
         vars(pkgutil)['find_loader'] = importlib.util.find_spec

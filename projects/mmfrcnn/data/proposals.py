@@ -73,7 +73,7 @@ class StoredProposals:
             raise UserError(
                 f'{self.path} has no proposals of image {img_id!r}; it is of '
                 f'{len(self)} other images, such as {next(iter(self._place), None)!r}. '
-                'Make it for this data set with tools/store_proposals.py'
+                'Make it for this data set with `mmfrcnn store-proposals`'
             )
         start = self._ends[place - 1] if place else 0
         rows = slice(int(start), int(self._ends[place]))
@@ -127,7 +127,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             arrays = {name: file[name] for name in ARRAYS}
     except FileNotFoundError:
         raise UserError(
-            f'no such file of proposals: {path}. tools/store_proposals.py makes one '
+            f'no such file of proposals: {path}. `mmfrcnn store-proposals` makes one '
             'from a trained RPN'
         ) from None
     except (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError) as e:
@@ -151,7 +151,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 def _not_proposals(path: str, reason: str) -> str:
     return (
         f'{path} is not a file of proposals ({reason}). Make one with '
-        "tools/store_proposals.py; mmdet's pickled files are not read, because "
+        "`mmfrcnn store-proposals`; mmdet's pickled files are not read, because "
         'reading them could run anything'
     )
 
@@ -175,7 +175,7 @@ def check_proposals(dataset: Any, key: str) -> None:
             raise UserError(
                 f'{key}: {stored.path} has no proposals of {len(absent)} of the '
                 f'{len(infos)} images ({shown}{", ..." if len(absent) > 3 else ""}). '
-                'Make it for this data set with tools/store_proposals.py'
+                'Make it for this data set with `mmfrcnn store-proposals`'
             )
         for info in infos:
             size = (info.get('height'), info.get('width'))

@@ -4,8 +4,8 @@ Only the standard library is imported, and every package is tried in a process o
 own, so the doctor works where torch or the mm stack is missing, broken or crashes.
 
 Examples:
-    python tools/doctor.py
-    python tools/doctor.py --json
+    mmfrcnn doctor
+    python tools/doctor.py --json    # in a checkout, before it is installed
 """
 
 from __future__ import annotations

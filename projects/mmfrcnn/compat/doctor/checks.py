@@ -35,7 +35,7 @@ DATA = {
         'link COCO 2017, from https://cocodataset.org/#download: '
         'mkdir -p data && ln -s /your/coco data/coco',
     ),
-    'data/shapes': ('.', 'python tools/make_shapes.py (training makes it as well)'),
+    'data/shapes': ('.', 'mmfrcnn make-shapes (training makes it as well)'),
     'data/bccd': (
         'ImageSets/Main/trainval.txt',
         'git clone https://github.com/Shenggan/BCCD_Dataset && '
