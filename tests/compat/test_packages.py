@@ -56,12 +56,37 @@ def test_get_installed_path(mended):
         mmengine.utils.get_installed_path('no_such_package')
 
 
+@pytest.mark.parametrize('kind', ['wheel', 'editable', 'PYTHONPATH'])
+def test_the_folder_is_the_one_that_is_imported(kind, tmp_path, monkeypatch):
+    """Whatever `pkg_resources` would say: it gives editable installs a wrong one."""
+    packages.install()
+    site, elsewhere = tmp_path / 'site', tmp_path / 'elsewhere'
+    record = site / 'some_thing-1.0.dist-info'
+    record.mkdir(parents=True)
+    (record / 'METADATA').write_text('Metadata-Version: 2.1\nName: some_thing\n')
+    (record / 'top_level.txt').write_text('some_thing\n')
+    holders = {
+        'wheel': [site],
+        'editable': [elsewhere],
+        'PYTHONPATH': [elsewhere, site],
+    }
+    for holder in holders[kind]:
+        (holder / 'some_thing').mkdir(parents=True)
+        (holder / 'some_thing' / '__init__.py').touch()
+    for folder in (site, *holders[kind][:1]):
+        monkeypatch.syspath_prepend(str(folder))
+    path = mmengine.utils.get_installed_path('some_thing')
+    assert Path(path) == holders[kind][0] / 'some_thing'
+
+
 def test_a_distribution_named_otherwise(mended, tmp_path, monkeypatch):
     """Its list of modules says what it is imported as."""
     record = tmp_path / 'some_thing-1.0.dist-info'
     record.mkdir()
     (record / 'METADATA').write_text('Metadata-Version: 2.1\nName: some-thing\n')
     (record / 'top_level.txt').write_text('thing\n')
+    (tmp_path / 'thing').mkdir()
+    (tmp_path / 'thing' / '__init__.py').touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     assert mmengine.utils.is_installed('some-thing')
     assert package_utils.package2module('some-thing') == 'thing'

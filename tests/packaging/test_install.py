@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -47,36 +48,94 @@ def test_takes_headless_opencv_where_the_other_does_not_import(installer, monkey
     assert 'opencv-python-headless' in calls[-1]
 
 
-def test_wheel_holds_the_package_alone(repo_root, tmp_path):
-    """Built without torch, it has every module of mmfrcnn and no example or test."""
-    source = tmp_path / 'source'
-    shutil.copytree(
-        repo_root,
-        source,
-        ignore=shutil.ignore_patterns(
-            '.*', '__pycache__', 'data', 'work_dirs', '*.pth'
-        ),
-    )
+@pytest.fixture
+def source(repo_root, tmp_path):
+    """Return a copy of what the packages are built from, its links kept."""
+    folder = tmp_path / 'source'
+    folder.mkdir()
+    for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'):
+        shutil.copy(repo_root / name, folder)
+    shutil.copy(repo_root / 'model-index.yml', folder)
+    for name in ('configs', 'projects', 'requirements', 'tools'):
+        ignored = shutil.ignore_patterns('__pycache__', '*.egg-info')
+        shutil.copytree(repo_root / name, folder / name, symlinks=True, ignore=ignored)
+    # What running a tool leaves.
+    (folder / 'tools/__pycache__').mkdir()
+    (folder / 'tools/__pycache__/start.cpython-311.pyc').touch()
+    return folder
+
+
+@pytest.fixture
+def without_torch(tmp_path):
+    """Return an environment in which torch cannot be imported."""
     (tmp_path / 'no_torch').mkdir()
     (tmp_path / 'no_torch' / 'torch.py').write_text('raise RuntimeError("imported")')
+    return os.environ | {'PYTHONPATH': str(tmp_path / 'no_torch')}
+
+
+def files_of_the_package(source):
+    """Return what is to be packaged: modules, configs, and tools that work alone."""
+    files = {path for path in (source / 'projects/mmfrcnn').rglob('*.py')}
+    files.add(source / 'projects/mmfrcnn_console.py')
+    names = {path.relative_to(source / 'projects').as_posix() for path in files}
+    files = [path for path in (source / 'configs').rglob('*') if path.is_file()]
+    files += [path for path in (source / 'tools').glob('*') if path.is_file()]
+    mim = {path.relative_to(source).as_posix() for path in files}
+    mim -= {'tools/benchmark.py', 'tools/gpu_check.py'}
+    assert len(mim) > 100 and 'tools/dist_train.sh' in mim
+    return names | {f'mmfrcnn/.mim/{name}' for name in {*mim, 'model-index.yml'}}
+
+
+def test_the_wheel_is_whole(source, without_torch, tmp_path):
+    """Built without torch: the package, its configs and tools, no example, no test."""
     subprocess.run(
         [
             *(sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps'),
             *('--no-build-isolation', '--no-index', '--wheel-dir', tmp_path, source),
         ],
-        env=os.environ | {'PYTHONPATH': str(tmp_path / 'no_torch')},
+        env=without_torch,
         check=True,
         timeout=120,
     )
     (wheel,) = tmp_path.glob('mmfrcnn-*.whl')
-    names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {
-        str(path.relative_to(source / 'projects'))
-        for path in (source / 'projects' / 'mmfrcnn').rglob('*.py')
-    }
-    assert modules <= names
+    names = zipfile.ZipFile(wheel).namelist()
     packaged = {name for name in names if '.dist-info/' not in name}
-    assert {name.split('/')[0] for name in packaged} == {'mmfrcnn'}
+    assert packaged == files_of_the_package(source)
+
+    zipfile.ZipFile(wheel).extractall(tmp_path / 'site')
+    (record,) = (tmp_path / 'site').glob('*.dist-info/entry_points.txt')
+    assert 'mmfrcnn = mmfrcnn_console:main' in record.read_text()
+    environment = without_torch | {'PYTHONPATH': str(tmp_path / 'site')}
+    program = 'from mmfrcnn_console import main; main()'
+    for command in (
+        [sys.executable, '-c', program, 'doctor', '--help'],
+        [sys.executable, tmp_path / 'site/mmfrcnn/.mim/tools/doctor.py', '--help'],
+    ):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert 'what is fine here' in done.stdout, done.stderr
+
+
+def test_the_source_distribution_is_whole(source, without_torch, tmp_path):
+    """It has the files themselves, so a wheel that is built from it has them too."""
+    program = 'import setuptools.build_meta as b, sys; b.build_sdist(sys.argv[1])'
+    subprocess.run(
+        [sys.executable, '-c', program, tmp_path],
+        cwd=source,
+        env=without_torch,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    (archive,) = tmp_path.glob('mmfrcnn-*.tar.gz')
+    with tarfile.open(archive) as file:
+        members = file.getmembers()
+    assert not [member.name for member in members if member.issym() or member.islnk()]
+    names = {member.name.partition('/')[2] for member in members if member.isfile()}
+    packaged = {f'projects/{name}' for name in files_of_the_package(source)}
+    assert packaged | {'setup.py', 'requirements/runtime.txt'} <= names
+    assert not [name for name in names if 'benchmark' in name or '__pycache__' in name]
 
 
 def test_make_installs_once(repo_root, tmp_path):

@@ -68,6 +68,7 @@ def test_every_tool_says_in_one_line_what_is_missing(tmp_path) -> None:
         (line,) = result.stderr.splitlines()
         assert line.startswith('error: mmfrcnn needs mmdet: ')
         assert 'pip install mmdet==3.3.0' in line
+        assert '`mmfrcnn doctor` says what is missing' in line
     assert not list(tmp_path.iterdir())
 
 

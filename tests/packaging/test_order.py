@@ -22,6 +22,7 @@ FLOORS = (
     {'training'},
     {'deploy'},
     {'cli'},
+    {'__main__'},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PURE = ('mmdet', 'mmengine', 'mmcv')
