@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mmfrcnn_console
 import pytest
-from mmfrcnn_console import COMMANDS
 
+import mmfrcnn_console
 from mmfrcnn.data.shapes.generate import make_shapes
+from mmfrcnn_console import COMMANDS
 from tests.tools import environment, run_forked
 
 OF_A_CHECKOUT = {'benchmark', 'gpu_check'}

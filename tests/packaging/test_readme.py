@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmfrcnn.cli.config import load_config
+from mmfrcnn_console import COMMANDS
 from tests.tools import run_forked
 
 CLASSES = ('cat', 'dog')
@@ -130,6 +132,7 @@ def test_every_command_is_known(repo_root):
     """A command that is added to the README needs its test here."""
     known = re.compile(
         r'make \w+|source \.venv/bin/activate|python tools/doctor\.py'
+        r'|mmfrcnn|mmfrcnn train mmfrcnn::shapes/.*'
         r'|python tools/\w+\.py .*(configs/shapes/|configs/pets\.py).*'
     )
     unknown = [
@@ -153,6 +156,18 @@ def test_doctor(repo_root):
     # These tests run, so these packages do.
     for name in ('torch', 'torchvision', 'numpy', 'import mmdet'):
         assert f'ok    {name} ' in found
+
+
+def test_installed(repo_root):
+    """That a training from `mmfrcnn::` runs, tests/packaging/test_console.py shows."""
+    lines = [
+        shlex.split(line)
+        for line in commands(repo_root / 'README.md')
+        if line.startswith('mmfrcnn')
+    ]
+    (alone, (_, command, config)) = lines
+    assert alone == ['mmfrcnn'] and command in COMMANDS
+    assert load_config(config).model.type == 'BatchedFasterRCNN'
 
 
 def test_train_test_predict_browse(checkout, repo_root):
