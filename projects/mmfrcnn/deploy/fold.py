@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmdet.models.backbones import ResNet, resnext
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck
-from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mmfrcnn.modeling.backbones.torchvision_backbone import TorchvisionBackbone
+from mmfrcnn.modeling.backbones import TimmBackbone, TorchvisionBackbone
+from mmfrcnn.ops.fold import after_norm, foldable, pairs_of_graph
 
 # A convolution's and its norm's name in a parent.
 Pair = tuple[nn.Module, str, str]
@@ -35,12 +36,11 @@ def fold_batch_norms(model: nn.Module) -> int:
     """
     folded = 0
     for parent, conv_name, norm_name in list(_pairs(model)):
-        conv, norm = parent.get_submodule(conv_name), parent.get_submodule(norm_name)
-        if type(conv) is not nn.Conv2d or not isinstance(norm, _BatchNorm):
-            continue
-        if not norm.training and norm.running_mean is not None:
+        conv: Any = parent.get_submodule(conv_name)
+        norm: Any = parent.get_submodule(norm_name)
+        if foldable(conv, norm) and not norm.training:
             parent.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
-            parent.set_submodule(norm_name, nn.Identity())
+            parent.set_submodule(norm_name, after_norm(norm))
             folded += 1
     return folded
 
@@ -48,7 +48,11 @@ def fold_batch_norms(model: nn.Module) -> int:
 def _pairs(model: nn.Module) -> Iterator[Pair]:
     for module in model.modules():
         if isinstance(module, TorchvisionBackbone):
-            yield from _pairs_of_graph(module.extractor)
+            for conv, norm in pairs_of_graph(module.network.graph):
+                yield module, conv, norm
+        elif isinstance(module, TimmBackbone):
+            for conv, norm in module.foldable_norms():
+                yield module, conv, norm
         elif getattr(type(module), 'forward', None) is nn.Sequential.forward:
             # Names, and each executed right after the other.
             for (first, _), (second, _) in pairwise(module.named_children()):
@@ -63,19 +67,3 @@ def _pairs(model: nn.Module) -> Iterator[Pair]:
             yield module, 'conv2', str(module.norm2_name)
             if type(module) is not BasicBlock:
                 yield module, 'conv3', str(module.norm3_name)
-
-
-def _pairs_of_graph(module: fx.GraphModule) -> Iterator[Pair]:
-    """Norms whose input is a convolution's result that has no other reader."""
-    calls = [node for node in module.graph.nodes if node.op == 'call_module']
-    targets = [node.target for node in calls]
-    for node in calls:
-        source = node.args[0] if node.args else None
-        alone = (
-            isinstance(source, fx.Node)
-            and source.op == 'call_module'
-            and len(source.users) == 1
-            and targets.count(source.target) == targets.count(node.target) == 1
-        )
-        if alone:
-            yield module, source.target, node.target

@@ -6,7 +6,7 @@ cascade_roi_head for several stages), detector.
 """
 
 from mmfrcnn.modeling.assigner import AnchorAssigner
-from mmfrcnn.modeling.backbones import TorchvisionBackbone
+from mmfrcnn.modeling.backbones import TimmBackbone, TorchvisionBackbone
 from mmfrcnn.modeling.cascade_roi_head import BatchedCascadeRoIHead
 from mmfrcnn.modeling.detector import BatchedFasterRCNN
 from mmfrcnn.modeling.roi_extractor import PyramidRoIExtractor
@@ -23,6 +23,7 @@ __all__ = [
     'BatchedRoIHead',
     'PyramidRoIExtractor',
     'RegionProposalHead',
+    'TimmBackbone',
     'TorchvisionBackbone',
     'VGGBBoxHead',
 ]

@@ -1,5 +1,6 @@
-"""Backbones of torchvision."""
+"""Backbones of torchvision and timm."""
 
+from mmfrcnn.modeling.backbones.timm_backbone import TimmBackbone
 from mmfrcnn.modeling.backbones.torchvision_backbone import TorchvisionBackbone
 
-__all__ = ['TorchvisionBackbone']
+__all__ = ['TimmBackbone', 'TorchvisionBackbone']

@@ -1,9 +1,9 @@
-"""Weights that torchvision's networks start from: by enum name, or from a file."""
+"""Weights that networks start from: torchvision's by enum name, or from a file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torchvision
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -42,7 +42,11 @@ def pretrained_init(
 
 
 def check_pretrained(
-    module: nn.Module, init_cfg: dict | list[dict] | None, name: str, key: str
+    module: nn.Module,
+    init_cfg: dict | list[dict] | None,
+    name: str,
+    key: str,
+    translated: Callable[[Mapping], Mapping] = dict,
 ) -> None:
     """Refuse weights that are not a network's, which mmengine would only log.
 
@@ -51,6 +55,7 @@ def check_pretrained(
         init_cfg (dict | list[dict] | None): Its initialisation.
         name (str): The network, for the message.
         key (str): Where the config has ``init_cfg``, for the message.
+        translated (Callable): Gives a file's weights as the module loads them.
 
     Raises:
         UserError: If the file is missing, less than nine tenths of the module's
@@ -65,7 +70,7 @@ def check_pretrained(
             'Name a file of weights, or set init_cfg=None to begin from random ones'
         )
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    state = loaded.get('state_dict', loaded)
+    state = translated(loaded.get('state_dict', loaded))
     start = f'{prefix.rstrip(".")}.' if prefix else ''
     ours = {start + name: value.shape for name, value in module.state_dict().items()}
     needed = [name for name in ours if not name.endswith('num_batches_tracked')]

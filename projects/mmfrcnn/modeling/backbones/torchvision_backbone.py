@@ -8,12 +8,11 @@ Shapes: images (N, 3, H, W) give one (N, C_l, H / stride_l, W / stride_l) a node
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torchvision
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models.feature_extraction import (
@@ -22,13 +21,14 @@ from torchvision.models.feature_extraction import (
 )
 
 from mmfrcnn.errors import UserError, did_you_mean
-from mmfrcnn.modeling.backbones.pretrained import check_pretrained, pretrained_init
+from mmfrcnn.modeling.backbones.named_backbone import NamedBackbone
+from mmfrcnn.modeling.backbones.pretrained import pretrained_init
 
 PROBE_SIZE = 224  # height and width of the image that tells channels and strides
 
 
 @MODELS.register_module()
-class TorchvisionBackbone(BaseModule):
+class TorchvisionBackbone(NamedBackbone):
     """Features of a torchvision network at the nodes asked for.
 
     The parameters have torchvision's own names, so a file of ImageNet weights loads by
@@ -70,49 +70,14 @@ class TorchvisionBackbone(BaseModule):
         network = _build(name)
         if norm_eps is not None:
             _set_norm_eps(network, norm_eps)
-        super().__init__(pretrained_init(name, weights, init_cfg))
-        self.name = name
-        self.out_nodes = list(out_nodes)
-        self.frozen_norm = frozen_norm
         wanted = [*out_nodes, *([frozen_node] if frozen_node else [])]
         _check_nodes(network, name, wanted)
-        extractor = create_feature_extractor(network, self.out_nodes)
-        # One set of modules under two roofs: kept out of the registration, the traced
-        # graph adds no prefix to torchvision's names.
-        self.__dict__['extractor'] = extractor
-        self._modules = extractor._modules
-        self._parameters = extractor._parameters
-        self._buffers = extractor._buffers
-        self.frozen_modules = self._frozen_modules(network, frozen_node)
-        self._fix_parameters()
+        extractor = create_feature_extractor(network, list(out_nodes))
+        init_cfg = pretrained_init(name, weights, init_cfg)
+        super().__init__(name, extractor, frozen_norm, init_cfg)
+        self.out_nodes = list(out_nodes)
         self.out_channels, self.strides = self._probe()
-
-    def _frozen_modules(self, network: nn.Module, frozen_node: str | None) -> list[str]:
-        """Return the names of the leaf modules that the frozen node depends on."""
-        if frozen_node is None:
-            return []
-        part = create_feature_extractor(network, [frozen_node])
-        return [key for key, module in part.named_modules() if _is_leaf(module)]
-
-    def _fix_parameters(self) -> None:
-        for module in self._fixed():
-            module.requires_grad_(False)
-
-    def _fixed(self) -> list[nn.Module]:
-        frozen = set(self.frozen_modules)
-        return [
-            module
-            for key, module in self.named_modules()
-            if key in frozen or (self.frozen_norm and isinstance(module, _BatchNorm))
-        ]
-
-    def train(self, mode: bool = True) -> TorchvisionBackbone:
-        """Switch to training, all but the frozen part; or to evaluation."""
-        super().train(mode)
-        self.extractor.train(mode)
-        for module in self._fixed():
-            module.eval()
-        return self
+        self._fix(_up_to(network, frozen_node) if frozen_node else None)
 
     def __deepcopy__(self, memo: dict) -> TorchvisionBackbone:
         """Copy; torchvision's copy of a traced graph is always in training mode."""
@@ -130,7 +95,7 @@ class TorchvisionBackbone(BaseModule):
         Returns:
             tuple[Tensor, ...]: One (N, C_l, H / stride_l, W / stride_l) for each node.
         """
-        features = self.extractor(images)
+        features = self.network(images)
         maps = [features[node] for node in self.out_nodes]
         if self.channels_last:
             maps = [feature.permute(0, 3, 1, 2) for feature in maps]
@@ -142,7 +107,6 @@ class TorchvisionBackbone(BaseModule):
         self.channels_last = False
         with torch.no_grad():
             maps = self(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
-        self.train()
         # The image is square: Swin's maps, (N, H, W, C), have their square elsewhere.
         shape = maps[-1].shape
         if len(shape) == 4 and shape[1] == shape[2] != shape[3]:
@@ -157,10 +121,11 @@ class TorchvisionBackbone(BaseModule):
         channels = [feature.shape[1] for feature in maps]
         return channels, [round(PROBE_SIZE / feature.shape[-1]) for feature in maps]
 
-    def init_weights(self) -> None:
-        """Initialise, and refuse a pretrained file that is not this network's."""
-        check_pretrained(self, self.init_cfg, self.name, 'model.backbone.init_cfg')
-        super().init_weights()
+
+def _up_to(network: nn.Module, node: str) -> Callable[[], Tensor]:
+    """Return a function that computes a node's output for an empty image."""
+    part = create_feature_extractor(network, [node]).eval()
+    return lambda: part(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))[node]
 
 
 def _build(name: str) -> nn.Module:
@@ -194,7 +159,3 @@ def _set_norm_eps(network: nn.Module, eps: float) -> None:
     for module in network.modules():
         if isinstance(module, _BatchNorm):
             module.eps = eps
-
-
-def _is_leaf(module: nn.Module) -> bool:
-    return not any(True for _ in module.children())
