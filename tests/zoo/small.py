@@ -40,8 +40,9 @@ def shallow(config: Config) -> Config:
 
 def narrow(config: Config) -> Config:
     """Make a quarter-width backbone of a ResNet-18, and a narrow box head."""
-    config.model.backbone.base_channels = 16
-    config.model.neck.in_channels = [16, 32, 64, 128]
+    if config.model.backbone.type == 'ResNet':
+        config.model.backbone.base_channels = 16
+        config.model.neck.in_channels = [16, 32, 64, 128]
     config.model.roi_head.bbox_head.fc_out_channels = 32
     return config
 

@@ -35,10 +35,10 @@ def load_from_timm(filename: str, map_location: Any = None) -> dict[str, Tensor]
         raise UserError(f'timm {package.__version__} has no weights {name!r}.{near}')
     try:
         return package.create_model(name, pretrained=True).state_dict()
-    except Exception as error:  # of the hub, its transport, or the operating system
+    except Exception as error:  # of the hub, its transport, the file or the system
         reason = str(error).partition('\n')[0]
         raise UserError(
-            f'{filename} could not be downloaded ({reason}). Without a connection, '
+            f'{filename} could not be loaded ({reason}). Without a connection, '
             f'download {_address(package, name)} on another machine and name that file '
             'in place of it'
         ) from None

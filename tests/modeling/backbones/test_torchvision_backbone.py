@@ -134,6 +134,15 @@ def test_a_frozen_residual_sum_freezes_all_it_depends_on():
     assert trained == {'layer2', 'layer3', 'layer4'}
 
 
+def test_what_a_block_holds_itself_is_frozen_too():
+    """ConvNeXt's scale of a block is a parameter of the block, not of a layer in it."""
+    backbone = TorchvisionBackbone(
+        name='convnext_tiny', out_nodes=['features.3'], frozen_node='features.1'
+    )
+    trained = {name[:10] for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trained == {'features.2', 'features.3'}
+
+
 def test_dropout_of_the_training_graph_follows_the_mode(images):
     backbone = TorchvisionBackbone(name='efficientnet_b0', out_nodes=['features.7'])
     backbone.train()

@@ -188,10 +188,22 @@ class TimmBackbone(NamedBackbone):
         self, state_dict: dict[str, Tensor], prefix: str, *details: Any
     ) -> None:
         """Load; torch gives each module a dict of its own to change."""
+        self._refuse_folded(state_dict, prefix)
         folded = self._with_norms_folded(state_dict, prefix)
         state_dict.clear()
         state_dict.update(folded)
         super()._load_from_state_dict(state_dict, prefix, *details)
+
+    def _refuse_folded(self, state: Mapping[str, Tensor], prefix: str) -> None:
+        """Refuse convolutions whose norms are in their biases, if ours are not."""
+        own = self.state_dict(prefix=prefix)
+        for key in state:
+            whole = f'{key.removesuffix("bias")}weight'
+            if key.endswith('.bias') and key not in own and whole in own:
+                raise UserError(
+                    f'{self.name}: the weights have {key} and not the norm after it: '
+                    'they are of a backbone with fold_norms=True. Set that'
+                )
 
 
 class _Tracer(fx.Tracer):
