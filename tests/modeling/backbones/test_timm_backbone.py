@@ -219,6 +219,12 @@ def test_pretrained_files_are_folded_and_those_of_others_refused(tmp_path, image
         backbone.init_weights()
         found.append(backbone.eval()(images))
     close(*found)
+    # The same as a part of a detector's.
+    state = {f'backbone.{key}': value for key, value in whole.state_dict().items()}
+    torch.save(state, path)
+    backbone = small(fold_norms=True, init_cfg=dict(init, prefix='backbone'))
+    backbone.init_weights()
+    close(backbone.eval()(images), found[1])
     whole.eval()
     expected = whole.forward_intermediates(images, indices=[1, 2])[1]
     close(found[0], expected)
@@ -236,6 +242,8 @@ def test_pretrained_files_are_folded_and_those_of_others_refused(tmp_path, image
         (dict(name=None), 'has no network None'),
         (dict(out_indices=()), 'should be levels in rising order; it has 0 to 4'),
         (dict(out_indices=(1, 5)), 'it has 0 to 4'),
+        (dict(out_indices=4), 'out_indices=4, which should be'),
+        (dict(out_indices=('1',)), 'it has 0 to 4'),
         (dict(out_indices=(2, 1)), 'in rising order'),
         (dict(out_indices=(-1,)), 'in rising order'),
         (dict(frozen_stages=3), 'should be -1 \\(none\\) or a level up to 2'),
@@ -245,8 +253,8 @@ def test_pretrained_files_are_folded_and_those_of_others_refused(tmp_path, image
         (dict(name='vit_tiny_patch16_224'), "any size: Input height \\(128\\) doesn't"),
         (dict(name='mixer_s32_224'), 'gives no feature maps'),
         (dict(name='crossvit_9_240'), 'of any size: it gives .* not'),
-        (dict(name='convnext_atto', fold_norms=True), 'no batch norm follows'),
-        (dict(name=SWIN, options=ANY_SIZE, fold_norms=True), 'no batch norm follows'),
+        (dict(name='convnext_atto', fold_norms=True), 'no batch norm is seen'),
+        (dict(name=SWIN, options=ANY_SIZE, fold_norms=True), 'no batch norm is seen'),
         (dict(fold_norms=True, frozen_norm=False), 'needs frozen_norm=True'),
         (
             dict(
@@ -271,8 +279,9 @@ def test_mistakes_are_named_in_one_line(change, message):
 
 def test_what_cannot_be_traced_is_not_folded():
     options = dict(strict_img_size=False)  # its windows are shifted and masked
-    with pytest.raises(UserError, match='fold_norms=True, but it cannot be traced'):
+    with pytest.raises(UserError, match='no batch norm is seen'):
         small(SWIN, options=options, fold_norms=True)
+    assert fold_batch_norms(small(SWIN, options=options)) == 0
 
 
 def test_a_network_without_levels_is_refused(monkeypatch):

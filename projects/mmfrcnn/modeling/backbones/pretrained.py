@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torchvision
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -70,24 +70,32 @@ def check_pretrained(
             'Name a file of weights, or set init_cfg=None to begin from random ones'
         )
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    state = translated(loaded.get('state_dict', loaded))
+    state = loaded.get('state_dict', loaded)
     start = f'{prefix.rstrip(".")}.' if prefix else ''
-    ours = {start + name: value.shape for name, value in module.state_dict().items()}
-    needed = [name for name in ours if not name.endswith('num_batches_tracked')]
+    inside = translated(
+        {
+            str(full).removeprefix(start): value
+            for full, value in state.items()
+            if str(full).startswith(start)
+        }
+    )
+    ours = {own: value.shape for own, value in module.state_dict().items()}
+    needed = [own for own in ours if not own.endswith('num_batches_tracked')]
     found = [
-        name for name in needed if getattr(state.get(name), 'shape', None) == ours[name]
+        own for own in needed if getattr(inside.get(own), 'shape', None) == ours[own]
     ]
     if len(found) < 0.9 * len(needed):
         raise UserError(
             f'{key}.checkpoint: {path} is not of {name}: '
             f'it has {len(found)} of {len(needed)} tensors by name and shape. '
-            f'The file begins with {_first(state)}, the network with {_first(ours)}'
+            f'The file begins with {_first(state)}, the network with '
+            f'{_first([start + own for own in ours])}'
         )
-    for name in found:
+    for own in found:
         # torchvision has sets whose classifier was never trained: not numbers.
-        if not state[name].isfinite().all():
-            raise UserError(f'{key}.checkpoint: {path}: {name} is not finite')
+        if not inside[own].isfinite().all():
+            raise UserError(f'{key}.checkpoint: {path}: {start}{own} is not finite')
 
 
-def _first(state: Mapping) -> str:
-    return ', '.join(repr(key) for key in list(state)[:3])
+def _first(names: Iterable[str]) -> str:
+    return ', '.join(repr(name) for name in list(names)[:3])

@@ -141,10 +141,17 @@ class TimmBackbone(NamedBackbone):
             )
 
     def foldable_norms(self) -> list[tuple[str, str]]:
-        """Name each convolution, and the norm that alone reads its result."""
+        """Name each convolution, and the norm that alone reads its result.
+
+        None of a network that cannot be traced, as one that looks at values.
+        """
+        try:
+            graph = _Tracer().trace(self)
+        except Exception:  # whatever it does to what stands for a tensor
+            return []
         return [
             (conv, norm)
-            for conv, norm in pairs_of_graph(_Tracer().trace(self))
+            for conv, norm in pairs_of_graph(graph)
             if foldable(self.get_submodule(conv), self.get_submodule(norm))
         ]
 
@@ -152,16 +159,11 @@ class TimmBackbone(NamedBackbone):
         """Fold the norms, and remember which, for weights that are loaded later."""
         if not self.frozen_norm:
             raise UserError(f'{self.name}: fold_norms=True needs frozen_norm=True')
-        try:
-            pairs = self.foldable_norms()
-        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-            reason = str(error).partition('\n')[0]
-            raise UserError(
-                f'{self.name}: fold_norms=True, but it cannot be traced: {reason}'
-            ) from None
+        pairs = self.foldable_norms()
         if not pairs:
             raise UserError(
-                f'{self.name}: fold_norms=True, but no batch norm follows a convolution'
+                f'{self.name}: fold_norms=True, but no batch norm is seen to follow a '
+                'convolution'
             )
         state = self.state_dict()
         for conv_name, norm_name in pairs:
@@ -243,12 +245,12 @@ def _build(name: str, options: Mapping[str, Any]) -> Any:
 def _check_levels(
     name: str, count: int, out_indices: Sequence[int], frozen_stages: int
 ) -> None:
-    wanted = list(out_indices)
+    wanted = list(out_indices) if isinstance(out_indices, list | tuple) else []
     fine = all(type(i) is int and 0 <= i < count for i in wanted)
     if not wanted or not fine or wanted != sorted(set(wanted)):
         raise UserError(
-            f'{name}: out_indices={wanted}, which should be levels in rising order; it '
-            f'has 0 to {count - 1}'
+            f'{name}: out_indices={out_indices}, which should be levels in rising '
+            f'order; it has 0 to {count - 1}'
         )
     if type(frozen_stages) is not int or not -1 <= frozen_stages <= wanted[-1]:
         raise UserError(
