@@ -2,7 +2,10 @@
 
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.formats.coco import regular
+from mmfrcnn.data.formats.coco.dataset import CocoJsonDataset
 from mmfrcnn.data.formats.csv_table import CsvDataset
+from mmfrcnn.data.formats.label_studio import LabelStudioDataset
+from mmfrcnn.data.formats.labelme import LabelMeDataset
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.data.formats.yolo.dataset import YoloDataset
 from mmfrcnn.data.shapes.dataset import ShapesDataset
@@ -12,7 +15,10 @@ from mmfrcnn.data.transforms.rotation import TightRotate
 regular.install()
 
 __all__ = [
+    'CocoJsonDataset',
     'CsvDataset',
+    'LabelMeDataset',
+    'LabelStudioDataset',
     'LoadStoredProposals',
     'PreflightHook',
     'ShapesDataset',

@@ -87,3 +87,26 @@ def test_a_table_in_another_encoding_is_named(make_csv, tmp_path):
     (tmp_path / 'boxes.csv').write_text(HEADER, encoding='utf-16')
     with pytest.raises(UserError, match=r'boxes\.csv: not text in UTF-8'):
         CsvDataset(**config)
+
+
+@pytest.mark.parametrize(
+    'table',
+    [
+        'image,x1,y1,x2,y2,class\na.jpg,1,2,10.5,20,Cat\n',
+        'Class,Image_Path,XMin,YMin,XMax,YMax,width\nCat,a.jpg,1,2,10.5,20,40\n',
+        'a.jpg,1,2,10.5,20,Cat\nb c.jpg,,,,,\n',
+        'filename;xmin;ymin;xmax;ymax;label\na.jpg;1,0;2;10,5;20;Cat\n',
+        'a.jpg;1;2;10,5;20;Cat\n',
+    ],
+)
+def test_tables_of_exporters(make_csv, table):
+    dataset = CsvDataset(**make_csv(table))
+    assert instances(dataset) == [
+        {'bbox': [1, 2, 10.5, 20], 'bbox_label': 0, 'ignore_flag': 0}
+    ]
+    assert dataset.metainfo['classes'] == ('Cat',)
+
+
+def test_two_columns_of_one_name_are_refused(make_csv):
+    with pytest.raises(UserError, match="two columns are named 'label'"):
+        CsvDataset(**make_csv(HEADER.strip() + ',Label\na.jpg,1,2,3,4,Cat,Dog\n'))

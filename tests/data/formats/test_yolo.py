@@ -161,7 +161,7 @@ def test_a_polygon_stands_for_its_bounding_box(make_yolo):
         [15, 0, 25, 30],
         [10, 3, 30, 27],
     ]
-    assert '1 polygon' in check_dataset(dataset, 'train')
+    assert 'outlines 1, by their' in check_dataset(dataset, 'train')
 
 
 def test_notes_among_the_labels_are_no_labels(make_yolo, tmp_path):

@@ -20,12 +20,12 @@ from mmfrcnn.data.checks.intact import (
 from mmfrcnn.data.checks.oddities import oddities
 from mmfrcnn.data.formats.pictures import (
     NOT_A_NUMBER,
+    OUTLINE,
     UNKNOWN_CLASS,
     Picture,
     why_left_out,
 )
 from mmfrcnn.data.formats.registry import Surveyed, format_of, read_anew
-from mmfrcnn.data.formats.yolo.read import POLYGON
 from mmfrcnn.errors import first_of
 
 Deep: TypeAlias = tuple[int, int, str]
@@ -55,7 +55,7 @@ class Survey:
     num_seen: Counter[str] = field(default_factory=Counter)  # images looked at
     faults: list[Fault] = field(default_factory=list)
     deep: list[Deep] = field(default_factory=list)  # images of 16 bits
-    num_polygons: int = 0  # whose bounding box was taken
+    num_outlines: int = 0  # whose bounding box was taken
     notes: list[str] = field(default_factory=list)
 
     def count(self, picture: Picture, min_side: float) -> None:
@@ -63,7 +63,7 @@ class Survey:
         self.num_images += 1
         usable = 0
         for found in picture.objects:
-            self.num_polygons += POLYGON in found.extras
+            self.num_outlines += OUTLINE in found.extras
             reason = why_left_out(found, picture, self.classes, min_side)
             if reason == UNKNOWN_CLASS:
                 self.unknown[found.class_name] += 1
@@ -106,8 +106,8 @@ class Survey:
         ]
         if self.num_ignored:
             lines.append(f'  ignored  {self.num_ignored} marked crowd or difficult')
-        if self.num_polygons:
-            lines.append(f'  outlines {self.num_polygons} {POLYGON}')
+        if self.num_outlines:
+            lines.append(f'  outlines {self.num_outlines}, by their bounding boxes')
         if self.deep:
             named = [
                 f'{p} ({high} becomes {low})' for low, high, p in sorted(self.deep)

@@ -6,17 +6,23 @@ Boxes are xyxy in image pixels, floats.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmdet.datasets import BaseDetDataset
 
+from mmfrcnn.data.formats.names import read_names
+from mmfrcnn.errors import UserError, first_of
+
 NOT_A_NUMBER = 'not a number'
 NO_AREA = 'no area (zero or negative width or height)'
 OUTSIDE = 'outside the image'
 TINY = 'narrower than one pixel'
 UNKNOWN_CLASS = 'of a class that the config does not name'
+OUTLINE = 'outline (its bounding box was taken)'
+"""Said of an object that a polygon or the like stands for."""
 NO_SIDE = (
     'and not the number of its pixels. Some tools write 0 or -1 for images that they '
     'did not open: write the true sizes'
@@ -95,6 +101,9 @@ class PictureDataset(BaseDetDataset):
     ``metainfo=dict(classes=...)`` the classes are those of the annotations.
 
     Args:
+        subset (str | None): A list of the images that this data set has, one title a
+            line (the file's path in the data set), relative to ``data_root``; None: all
+            that are annotated. The classes stay those of all.
         kwargs: `BaseDetDataset`'s arguments. In ``filter_cfg``, ``filter_empty_gt``
             drops images without objects from training, which are kept otherwise, and
             ``min_size`` those with a shorter side.
@@ -108,7 +117,8 @@ class PictureDataset(BaseDetDataset):
 
     lists_classes = False
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, *, subset: str | None = None, **kwargs) -> None:
+        self.subset = subset
         self.left_out: list[tuple[Object, str]] = []
         self.notes: list[str] = []
         super().__init__(**kwargs)
@@ -121,9 +131,29 @@ class PictureDataset(BaseDetDataset):
         """
         raise NotImplementedError
 
+    def read_chosen(self) -> tuple[list[str], list[Picture]]:
+        """Read the annotations anew, of the images in ``subset`` if there is one.
+
+        Raises:
+            UserError: If a file is missing or broken, or the list names other images.
+        """
+        names, pictures = self.read()
+        if self.subset is None:
+            return names, pictures
+        # Up from a link, ".." is the folder that the link is in.
+        file = Path(os.path.normpath(os.path.join(self.data_root or '', self.subset)))
+        wanted = set(read_names(file))
+        strange = sorted(wanted - {picture.title for picture in pictures})
+        if strange:
+            raise UserError(
+                f'{file}: {len(strange)} of {len(wanted)} images in it are not '
+                f'annotated: {first_of(strange)}'
+            )
+        return names, [picture for picture in pictures if picture.title in wanted]
+
     def load_data_list(self) -> list[dict]:
         """Read the annotations as mmdet wants them, boxes xyxy in pixels."""
-        names, pictures = self.read()
+        names, pictures = self.read_chosen()
         if not self._metainfo.get('classes'):
             self._metainfo['classes'] = tuple(names)
         labels = {name: i for i, name in enumerate(self._metainfo['classes'])}

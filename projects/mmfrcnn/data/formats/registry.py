@@ -9,9 +9,12 @@ from typing import Any, TypeAlias
 
 from mmdet.datasets import CocoDataset, XMLDataset
 
+from mmfrcnn.data.formats.coco.dataset import CocoJsonDataset
 from mmfrcnn.data.formats.coco.read import coco_splits, read_coco, read_coco_split
 from mmfrcnn.data.formats.coco.write import write_coco
 from mmfrcnn.data.formats.csv_table import CsvDataset
+from mmfrcnn.data.formats.label_studio import LabelStudioDataset
+from mmfrcnn.data.formats.labelme import LabelMeDataset
 from mmfrcnn.data.formats.pictures import Picture, PictureDataset, Split
 from mmfrcnn.data.formats.voc import (
     read_voc_folder,
@@ -29,6 +32,11 @@ Surveyed: TypeAlias = CocoDataset | XMLDataset | PictureDataset
 """The data sets that the checks know, of mmdet and of this package."""
 Annotations: TypeAlias = tuple[list[str], list[Picture]]
 """The names that annotations know, and their images."""
+
+
+COCO_CORNERS = (
+    'Does bbox hold corners (x1, y1, x2, y2)? COCO wants (x, y, width, height)'
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +103,7 @@ FORMATS = (
         'coco',
         CocoDataset,
         read_mmdets=_read_coco_dataset,
-        beyond='Does bbox hold corners (x1, y1, x2, y2)? COCO wants (x, y, width, '
-        'height)',
+        beyond=COCO_CORNERS,
         min_side=1.0,  # as in mmdet
         layout=Layout(
             splits=coco_splits,
@@ -136,6 +143,9 @@ FORMATS = (
         ),
     ),
     Format('csv', CsvDataset),
+    Format('coco', CocoJsonDataset, beyond=COCO_CORNERS),
+    Format('labelme', LabelMeDataset),
+    Format('label studio', LabelStudioDataset),
 )
 OWN = Format('own', PictureDataset)
 """What a data set class of the user's own is in."""
@@ -161,6 +171,6 @@ def read_anew(dataset: Surveyed, notes: list[str]) -> Annotations:
     """
     if not isinstance(dataset, PictureDataset):
         return format_of(dataset).read_mmdets(dataset, notes)
-    found = dataset.read()
+    found = dataset.read_chosen()
     notes += dataset.notes
     return found

@@ -49,6 +49,8 @@ class VocXmlDataset(PictureDataset, XMLDataset):
     As mmdet's `XMLDataset`, and: boxes that cannot be used are left out by name (see
     `PictureDataset`), objects marked ``difficult`` are regions to ignore, coordinates
     keep their fractions, images may be of any common type, and a broken file is named.
+    Without ``ann_file`` all XML files below the folder of annotations are meant; with
+    ``ann_subdir=''`` and ``img_subdir=''`` they lie beside the images.
     Without ``metainfo`` the classes are those of ``classes.txt`` in the folder or,
     where there is none, those that occur, in alphabetical order.
     """
@@ -62,11 +64,11 @@ class VocXmlDataset(PictureDataset, XMLDataset):
 
 def read_voc_folder(
     root: Path,
-    names_file: str | Path,
+    names_file: str | Path | None,
     annotations: str = 'Annotations',
     images: str = 'JPEGImages',
 ) -> tuple[list[str], list[Picture]]:
-    """Read the XML files that a list names.
+    """Read the XML files that a list names or, without a list, all.
 
     Returns:
         tuple[list[str], list[Picture]]: The classes, those of ``classes.txt`` or, where
@@ -81,12 +83,24 @@ def read_voc_folder(
             title=name,
             image=with_suffix(root / images, name),
         )
-        for name in read_names(names_file)
+        for name in (read_names(names_file) if names_file else _all(root / annotations))
     ]
     if (root / 'classes.txt').is_file():
         return read_class_names(root / 'classes.txt'), pictures
     found = {thing.class_name for picture in pictures for thing in picture.objects}
     return sorted(found), pictures
+
+
+def _all(folder: Path) -> list[str]:
+    """List the XML files below a folder by name.
+
+    Raises:
+        UserError: If there is none.
+    """
+    files = sorted(folder.rglob('*.xml'))
+    if not files:
+        raise UserError(f'{folder}: no XML file in it')
+    return [file.relative_to(folder).with_suffix('').as_posix() for file in files]
 
 
 # -- One file

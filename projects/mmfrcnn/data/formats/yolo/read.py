@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmfrcnn.data.formats.names import read_class_names
-from mmfrcnn.data.formats.pictures import Box, Object, Picture, Split
+from mmfrcnn.data.formats.pictures import OUTLINE, Box, Object, Picture, Split
 from mmfrcnn.data.formats.yolo.sources import (
     NAMES_FILES,
     Labelled,
@@ -31,7 +31,6 @@ from mmfrcnn.data.formats.yolo.sources import (
 from mmfrcnn.data.images import known_size
 from mmfrcnn.errors import UserError
 
-POLYGON = 'polygon (its bounding box was taken)'
 CLASS_NUMBER = re.compile(r'(\d{1,9})(\.0+)?')
 DIGITS = 9
 """Of the largest coordinate read; numbers can be written that no float can hold."""
@@ -102,7 +101,7 @@ def _picture(one: Labelled, names: list[str]) -> Picture:
             box = to_pixels(
                 _bounds(relative) if is_polygon else relative, width, height
             )
-            extras = (POLYGON,) * is_polygon
+            extras = (OUTLINE,) * is_polygon
             picture.objects.append(Object(name, box, title, extras=extras))
     return picture
 

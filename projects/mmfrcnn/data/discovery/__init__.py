@@ -1,0 +1,1 @@
+"""What a folder of a user's holds: its format, its splits, pictures that are alike."""
