@@ -111,17 +111,17 @@ def choose_anchors(
     images = sizes.images[sizes.owner]
     factor = np.minimum(scale[0] / images.max(1), scale[1] / images.min(1))
     boxes = sizes.boxes * factor[:, None]
-    share, usual = 0.0, 0.0
-    chosen: tuple[int, tuple[float, ...]] = SCALES[0], RATIOS[0]
-    for ratios in RATIOS:
-        for one in SCALES:
-            reached = float((best_iou(boxes, one, ratios) >= 0.5).mean())
-            if not usual:
-                share = usual = reached
-            elif reached > share + ENOUGH:
-                share, chosen = reached, (one, ratios)
+    sets: list[tuple[int, tuple[float, ...]]] = [
+        (one, ratios) for ratios in RATIOS for one in SCALES
+    ]
+    reached = {one: float((best_iou(boxes, *one) >= 0.5).mean()) for one in sets}
+    chosen, usual = sets[0], reached[sets[0]]
+    for one in sets:
+        if reached[one] > reached[chosen] + ENOUGH:
+            chosen = one
+    share = reached[chosen]
     reason = f'{share:.1%} of the boxes have an anchor of IoU .5'
-    if chosen != (SCALES[0], RATIOS[0]):
+    if chosen != sets[0]:
         reason += f', {usual:.1%} with the usual ones'
     return *chosen, reason
 
