@@ -71,7 +71,8 @@ def _look_at(found: Found) -> None:
     }
     for split, config in found.splits.items():
         dataset = DATASETS.build({**config, **more})
-        print(check_dataset(dataset, 'train' if split == WHOLE else split))
+        name = 'train' if split == WHOLE else split
+        print(check_dataset(dataset, name, f'{found.root}, {name}'))
 
 
 # -- Choices

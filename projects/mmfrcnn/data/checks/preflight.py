@@ -51,18 +51,19 @@ class PreflightHook(Hook):
                 check_metrics(loop, split)
 
 
-def check_dataset(dataset: Surveyed, split: str) -> str:
+def check_dataset(dataset: Surveyed, split: str, key: str | None = None) -> str:
     """Survey one data set, refuse what can't be meant, and return the report.
 
     Args:
         dataset (Surveyed): A data set that is loaded.
         split (str): ``train``, ``val`` or ``test``.
+        key (str | None): Where a message says it is; None: in the config's loader.
 
     Raises:
         UserError: See `PreflightHook`.
     """
     result = survey(dataset)
-    key = f'{split}_dataloader.dataset'
+    key = key or f'{split}_dataloader.dataset'
     is_coco = isinstance(dataset, CocoDataset)
     strict = is_coco or getattr(dataset, 'lists_classes', False)
     _check_classes(result, f'{key}.metainfo.classes', strict)

@@ -37,9 +37,10 @@ def thumbnails(images: Sequence[Path]) -> np.ndarray:
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    # JPEG is decoded at an eighth of its size, which is what is wanted of a photo.
-    image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    if image is not None and min(image.shape) < 2 * SIDE:
+    # A JPEG is decoded at an eighth of its size, which is enough of a photo.
+    is_jpeg = path.suffix.lower() in ('.jpg', '.jpeg', '.jfif')
+    image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8) if is_jpeg else None
+    if image is None or min(image.shape) < 2 * SIDE:
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
         return np.zeros((SIDE, SIDE), np.uint8)
