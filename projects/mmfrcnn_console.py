@@ -14,6 +14,7 @@ TOOLS = Path(__file__).with_name('mmfrcnn') / '.mim' / 'tools'
 
 COMMANDS = {
     # Command: its file in tools/, and what it does.
+    'new': ('new', 'look at a folder of your own and write a config for it'),
     'train': ('train', 'train a detector from a config'),
     'test': ('test', 'evaluate a checkpoint on the test set of a config'),
     'predict': ('predict', 'detect objects in an image, a folder or a video'),

@@ -19,6 +19,7 @@ ARGUMENTS = {
     'demo': '',
     'gpu_check': '',
     'make_shapes': '',
+    'new': 'data',
     'predict': 'a.jpg a.py a.pth --out-dir out',
     'store_proposals': 'a.py a.pth out.npz',
     'test': 'a.py a.pth',

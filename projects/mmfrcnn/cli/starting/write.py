@@ -50,15 +50,16 @@ class Chosen:
 
 def config_text(chosen: Chosen) -> str:
     """Return the config: Python that mmengine reads, with the reason of each choice."""
-    why = chosen.why
+    # A line break in a name would end the comment, and begin code.
+    why = {key: _printable(text) for key, text in chosen.why.items()}
     flip = ["dict(type='RandomFlip', prob=0.5)"] * chosen.flips
     steps = ', '.join(
         ['*_base_.train_pipeline[:2]', 'resize', *flip, "dict(type='PackDetInputs')"]
     )
     splits = [name for name in ('train', 'val', 'test') if name in chosen.splits]
     lines = [
-        f'# Written by: {chosen.command}',
-        f'# {chosen.summary}.',
+        f'# Written by: {_printable(chosen.command)}',
+        f'# {_printable(chosen.summary)}.',
         f'# Network: {why["network"]}.',
         f"_base_ = 'mmfrcnn::_base_/own/{chosen.network}.py'",
         f'classes = {_classes(chosen.classes)}',
@@ -77,7 +78,7 @@ def config_text(chosen: Chosen) -> str:
         'test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]',
         'model = dict(rpn_head=dict(anchor_generator=anchors), '
         'roi_head=dict(bbox_head=dict(num_classes=len(classes))))',
-        *_train_loader(chosen),
+        *_train_loader(chosen.balance, why['balance']),
         'val_dataloader = dict(dataset=dict(**val, **common, pipeline=test_pipeline))',
         'test_dataloader = dict(dataset=dict(**test, **common, pipeline=test_pipeline))'
         if 'test' in splits
@@ -96,17 +97,21 @@ def config_text(chosen: Chosen) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _train_loader(chosen: Chosen) -> list[str]:
+def _train_loader(balance: float | None, why: str) -> list[str]:
     data = '**train, **common, pipeline=train_pipeline'
-    if chosen.balance is None:
+    if balance is None:
         return [f'train_dataloader = dict(batch_size=batch_size, dataset=dict({data}))']
     data += ', filter_cfg=dict(filter_empty_gt=False)'
     return [
-        f'# Images of rare classes are shown more often: {chosen.why["balance"]}.',
+        f'# Images of rare classes are shown more often: {why}.',
         'train_dataloader = dict(batch_size=batch_size, dataset=dict(_delete_=True, '
-        f"type='ClassBalancedDataset', oversample_thr={chosen.balance}, "
+        f"type='ClassBalancedDataset', oversample_thr={balance}, "
         f'dataset=dict({data})))',
     ]
+
+
+def _printable(text: str) -> str:
+    return ''.join(c if c.isprintable() else '?' for c in text)
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -37,14 +37,22 @@ def thumbnails(images: Sequence[Path]) -> np.ndarray:
 
 
 def _thumbnail(path: Path) -> np.ndarray:
+    content = np.fromfile(path, np.uint8)
     # A JPEG is decoded at an eighth of its size, which is enough of a photo.
     is_jpeg = path.suffix.lower() in ('.jpg', '.jpeg', '.jfif')
-    image = cv2.imread(str(path), cv2.IMREAD_REDUCED_GRAYSCALE_8) if is_jpeg else None
+    image = _decoded(content, cv2.IMREAD_REDUCED_GRAYSCALE_8) if is_jpeg else None
     if image is None or min(image.shape) < 2 * SIDE:
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = _decoded(content, cv2.IMREAD_GRAYSCALE)
     if image is None:
         return np.zeros((SIDE, SIDE), np.uint8)
     return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _decoded(content: np.ndarray, flag: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(content, flag)
+    except cv2.error:  # nothing in it
+        return None
 
 
 def alike(copies: np.ndarray) -> np.ndarray:
