@@ -52,14 +52,14 @@ def config_text(chosen: Chosen) -> str:
     """Return the config: Python that mmengine reads, with the reason of each choice."""
     # A line break in a name would end the comment, and begin code.
     why = {key: _printable(text) for key, text in chosen.why.items()}
+    pause = max(chosen.epochs // 10, 1)  # epochs between evaluations
     flip = ["dict(type='RandomFlip', prob=0.5)"] * chosen.flips
     steps = ', '.join(
         ['*_base_.train_pipeline[:2]', 'resize', *flip, "dict(type='PackDetInputs')"]
     )
     splits = [name for name in ('train', 'val', 'test') if name in chosen.splits]
     lines = [
-        f'# Written by: {_printable(chosen.command)}',
-        f'# {_printable(chosen.summary)}.',
+        f'# Written by: {_printable(chosen.command)}: {_printable(chosen.summary)}.',
         f'# Network: {why["network"]}.',
         f"_base_ = 'mmfrcnn::_base_/own/{chosen.network}.py'",
         f'classes = {_classes(chosen.classes)}',
@@ -83,8 +83,8 @@ def config_text(chosen: Chosen) -> str:
         'test_dataloader = dict(dataset=dict(**test, **common, pipeline=test_pipeline))'
         if 'test' in splits
         else 'test_dataloader = val_dataloader',
-        f'train_cfg = dict(max_epochs=max_epochs, '
-        f'val_interval={max(chosen.epochs // 10, 1)})',
+        f'train_cfg = dict(max_epochs=max_epochs, val_interval={pause})',
+        f'default_hooks = dict(checkpoint=dict(interval={pause}))',
         'optim_wrapper = dict(optimizer=dict(lr=batch_size * '
         f'{RATE}))  # rises for a tenth of the run, then falls',
         'param_scheduler = [',
