@@ -3,7 +3,7 @@
 Given weights without a config, mmengine's inferencers take the config that is stored
 with them, as Python text, and execute it: whoever wrote the file runs their code. A
 config that mmengine stored holds nothing but values, so here it is read as values, and
-the types it names must be registered already; anything else is refused.
+what detection needs of them is checked (`detection_parts`); anything else is refused.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import ast
 import functools
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import mmcv.ops
-import mmengine.registry.root
 from mmengine.config import ConfigDict
 from mmengine.infer import BaseInferencer
-from mmengine.registry import Registry
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.compat.detection_parts import detection_parts, find_part
+from mmfrcnn.errors import UserError, first_of
+
+LONGEST_TEXT = 1_000_000
+"""Characters: Python's parser takes seconds and a gigabyte for the worst of that."""
 
 
 def read_values(text: str) -> dict[str, Any]:
@@ -32,9 +32,12 @@ def read_values(text: str) -> dict[str, Any]:
         {'model': {'type': 'RPN', 'sizes': [1, -2.5], 'neck': None}}
 
     Raises:
-        ValueError: If the text holds anything but names and plain values.
+        ValueError: If the text holds anything but names and plain values, or is too
+            long.
         SyntaxError: If it is not Python.
     """
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f'{len(text)} characters, of {LONGEST_TEXT} at most')
     values = {}
     for statement in ast.parse(text).body:
         match statement:
@@ -59,86 +62,68 @@ class _PlainDicts(ast.NodeTransformer):
         return ast.Dict(keys, [keyword.value for keyword in node.keywords])
 
 
-def stored_config(filename: str) -> dict[str, Any]:
-    """Return the config stored in a checkpoint, as values.
-
-    Raises:
-        UserError: If there is none, it holds more than values, or it would import a
-            module that is not imported yet, or a type in it is not registered.
-    """
-    loaded = _load_checkpoint(filename, map_location='cpu')
+def stored_text(loaded: dict[str, Any]) -> str | None:
+    """Return the text of the config in a checkpoint, if there is one."""
     hub = loaded.get('message_hub') or {}
     text = (hub.get('runtime_info') or {}).get('cfg')
     text = text or (loaded.get('meta') or {}).get('cfg')
-    give_one = 'Give the config file as well, as `model`'
-    if not isinstance(text, str):
-        raise UserError(f'{filename} holds no config. {give_one}')
+    return text if isinstance(text, str) else None
+
+
+def stored_config(loaded: dict[str, Any], filename: str, remedy: str) -> dict[str, Any]:
+    """Return what detection needs of the config stored in a checkpoint.
+
+    Args:
+        loaded (dict): The checkpoint.
+        filename (str): Where it is from, for the message.
+        remedy (str): What to do instead, for the message.
+
+    Raises:
+        UserError: If there is no config, or :func:`config_of_text` refuses it.
+    """
+    text = stored_text(loaded)
+    if text is None:
+        raise UserError(f'{filename} holds no config. {remedy}')
+    return config_of_text(text, f'{filename}: the config inside', remedy)
+
+
+def config_of_text(text: str, name: str, remedy: str) -> dict[str, Any]:
+    """Return what detection needs of a config's text: see `detection_parts`.
+
+    Args:
+        text (str): As mmengine writes it.
+        name (str): What it is, for the message.
+        remedy (str): What to do instead, for the message.
+
+    Raises:
+        UserError: If it holds more than values, or it would import a module that is not
+            imported yet, or a part is not allowed.
+    """
     try:
         values = read_values(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(
-            f'{filename}: the config inside was not read: it holds more than plain '
-            f'values ({error}), and nothing of a checkpoint is executed. {give_one}'
+            f'{name} was not read: it holds more than plain values '
+            f'({error or type(error).__name__}), and nothing of it is executed. '
+            f'{remedy}'
         ) from None
-    imports = (values.get('custom_imports') or {}).get('imports') or []
-    absent = {imports} if isinstance(imports, str) else set(imports)
-    absent -= sys.modules.keys()
+    absent = _imports(values.get('custom_imports')) - sys.modules.keys()
     if absent:
         raise UserError(
-            f'{filename}: the config inside imports {", ".join(sorted(absent))}. '
-            'If you trust it, import it yourself first'
+            f'{name} imports {first_of(sorted(absent))}. If you trust it, import it '
+            f'yourself first. {remedy}'
         )
-    known = registered_names()
-    unknown = next((name for name in looked_up(values) if name not in known), None)
-    if unknown is not None:
-        raise UserError(
-            f'{filename}: the config inside asks for the type {unknown!r}, which no '
-            'imported package has registered, and no other is looked for: a dotted '
-            f'name would be imported and called. {give_one}'
-        )
-    return values
+    try:
+        return detection_parts(values)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f'{name} was not used: {error}. {remedy}') from None
 
 
-def looked_up(node: Any) -> Iterator[str]:
-    """Yield every name below a node that mmengine looks up in its registries.
-
-    Those are types, a collate function and the scopes, of which mmengine imports the
-    package; a scope is followed by a dot.
-
-    Example:
-        >>> list(looked_up({'a': [{'type': 'RPN'}, ({'_scope_': 'os'},)]}))
-        ['RPN', 'os.']
-    """
-    if isinstance(node, dict):
-        for key, value in node.items():
-            is_name = key == 'type' or (key == 'collate_fn' and isinstance(value, str))
-            if is_name:
-                yield str(value)
-            elif key in ('_scope_', 'default_scope') and value is not None:
-                yield f'{value}.'
-            yield from looked_up(value)
-    elif isinstance(node, list | tuple):
-        for child in node:
-            yield from looked_up(child)
-
-
-def registered_names() -> set[str]:
-    """Return all names in mmengine's registries, as they are and after their scope.
-
-    The registries import whatever they do not know, and call it, so only what is there
-    already is safe to be named by a file. The layer of an RoI extractor and the kind of
-    NMS are names of ``mmcv.ops``.
-    """
-    names = {name for name, value in vars(mmcv.ops).items() if callable(value)}
-    for root in vars(mmengine.registry.root).values():
-        if not isinstance(root, Registry):
-            continue
-        for registry in (root, *root.children.values()):
-            registry.import_from_location()  # as its own look-up does
-            names.add(f'{registry.scope}.')
-            for name in registry.module_dict:
-                names |= {name, f'{registry.scope}.{name}'}
-    return names
+def _imports(custom: Any) -> set[str]:
+    """Return the modules that a config imports."""
+    named = custom.get('imports') if isinstance(custom, dict) else custom
+    listed = named if isinstance(named, list | tuple) else [named]
+    return {str(one) for one in listed if one}
 
 
 def install() -> None:
@@ -150,7 +135,21 @@ def install() -> None:
     @functools.wraps(build)
     def _init_model(self, cfg, weights, device='cpu'):
         if not cfg and weights is not None:
-            cfg.update(ConfigDict(stored_config(weights)))
+            cfg.update(ConfigDict(_for_inferencer(weights)))
         return build(self, cfg, weights, device)
 
     BaseInferencer._init_model = _init_model
+
+
+def _for_inferencer(filename: str) -> dict[str, Any]:
+    """Return a checkpoint's config with a data set and a visualizer that do nothing.
+
+    mmdet's inferencer builds both, the data set for the colours of its classes.
+    """
+    loaded = _load_checkpoint(filename, map_location='cpu')
+    config = stored_config(loaded, filename, 'Give the config file as well, as `model`')
+    dataset = config['test_dataloader']['dataset']
+    known = getattr(find_part(dataset['type'], 'dataset'), 'METAINFO', {})
+    dataset['metainfo'] = {**known, **dataset['metainfo']}
+    dataset['type'] = 'BaseDetDataset'
+    return {**config, 'visualizer': {'type': 'DetLocalVisualizer'}}
