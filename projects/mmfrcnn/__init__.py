@@ -22,8 +22,10 @@ from mmfrcnn import (  # noqa: E402
     training,
     weights,
 )
+from mmfrcnn.deploy import Detector  # noqa: E402
 
 __all__ = [
+    'Detector',
     '__version__',
     'compat',
     'data',

@@ -35,11 +35,13 @@ from mmfrcnn.cli.predict import (
     _predict_missing,
     _samples,
 )
-from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device, explained
-from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
+from mmfrcnn.cli.sources import Pictures, Video, open_source
 from mmfrcnn.cli.train import _choose_start
+from mmfrcnn.data.images import UnreadableImageError
+from mmfrcnn.deploy.network import Network
 from mmfrcnn.errors import UserError
+from mmfrcnn.evaluation.coco_results import coco_results
 from mmfrcnn.visualization.painter import Painter
 from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.weights.fitting import check_weights
@@ -283,13 +285,15 @@ def test_a_picture_that_cannot_be_prepared_is_an_error_of_its_own(
         picture = np.zeros((8, width, 3), np.uint8)
         (tmp_path / name).write_bytes(cv2.imencode('.png', picture)[1].tobytes())
 
-    class Resizing:
-        def prepare(self, image: np.ndarray, index: int) -> np.ndarray:
-            factor = 128 / max(image.shape)
-            size = [int(side * factor + 0.5) for side in image.shape[1::-1]]
-            return cv2.resize(image, size)
+    def resize(results: dict) -> np.ndarray:
+        image = results['img']
+        factor = 128 / max(image.shape)
+        size = [int(side * factor + 0.5) for side in image.shape[1::-1]]
+        return cv2.resize(image, size)
 
-    images = PreparedImages(open_source(str(tmp_path)), [0, 1], Resizing())  # type: ignore[arg-type]
+    network = Network.__new__(Network)
+    network.pipeline = resize
+    images = PreparedImages(open_source(str(tmp_path)), [0, 1], network)
     assert images[0]['inputs'].shape == (34, 128, 3)
     assert images[1]['error'].startswith('4000x8 pixels cannot be resized: no side')
 

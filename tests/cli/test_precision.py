@@ -6,7 +6,6 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmfrcnn.cli import precision
 from mmfrcnn.cli.precision import choose_precision, use_mixed_precision
 from mmfrcnn.errors import UserError
 
@@ -18,7 +17,7 @@ def config():
 
 @pytest.fixture(params=[True, False])
 def has_bfloat16(request, monkeypatch):
-    monkeypatch.setattr(precision, '_card_has_bfloat16', lambda: request.param)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **_: request.param)
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Tesla T4')
     return request.param
 

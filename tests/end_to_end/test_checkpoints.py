@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import cv2
 import mmengine
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.deploy.detector import Detector
+from mmfrcnn import Detector
 from tests.tools import REPO
 
 from .tiny import make_config, run_here
@@ -112,7 +111,7 @@ def test_checkpoints_of_every_shipped_config_come_back(number, folder, tmp_path)
 
     out = tmp_path / 'found.json'
     assert run_here('test', path, last, *work, '--out', out) == 0, names
-    check_prediction(folder, config, last, json.loads(out.read_text()))
+    check_prediction(folder, last, json.loads(out.read_text()))
 
     last.unlink()
     assert run_here('train', path, *work, '--resume', first) == 0, names
@@ -122,12 +121,11 @@ def test_checkpoints_of_every_shipped_config_come_back(number, folder, tmp_path)
         assert torch.equal(found['state_dict'][name], weight), (names, name)
 
 
-def check_prediction(folder, config, checkpoint, tested):
+def check_prediction(folder, checkpoint, tested):
     """The first image's detections, predicted from its pixels, are those tested."""
-    detector = Detector(config, str(checkpoint), 'cpu')
+    detector = Detector(checkpoint, 'cpu')  # by the config that is stored in it
     assert detector.classes == ('box', 'disc')
-    image = cv2.imread(str(folder / 'data/images/001.png'))
-    found = detector.predict([detector.prepare(image, 1)])[0].pred_instances
+    found = detector(folder / 'data/images/001.png')
     scores = [one['score'] for one in tested if one['image_id'] == 1]
     assert len(scores) > 0
     np.testing.assert_allclose(found.scores, scores, rtol=1e-4, atol=1e-5)
@@ -238,4 +236,4 @@ def test_an_old_checkpoint_names_its_classes(folder, tmp_path):
     meta = dict(mmdet_version='2.25.0', CLASSES=('cat', 'dog'))
     path = tmp_path / 'old.pth'
     torch.save({'state_dict': build(config).state_dict(), 'meta': meta}, path)
-    assert Detector(config, str(path), 'cpu').classes == ('cat', 'dog')
+    assert Detector(path, 'cpu', config=config).classes == ('cat', 'dog')

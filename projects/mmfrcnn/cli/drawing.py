@@ -15,7 +15,8 @@ from mmengine.utils import track_iter_progress
 from pycocotools import mask as coco_mask
 
 from mmfrcnn.cli.journal import Journal
-from mmfrcnn.cli.sources import UnreadableImageError, Video
+from mmfrcnn.cli.sources import Video
+from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.visualization.painter import Painter
 
 
@@ -41,9 +42,7 @@ def draw_detections(
     if shown and 'segmentation' in shown[0]:
         masks = [coco_mask.decode(d['segmentation']) for d in shown]
         found.masks = torch.from_numpy(np.stack(masks)).bool()
-    painter.start(mmcv.bgr2rgb(image))
-    painter.objects(found)
-    return mmcv.rgb2bgr(painter.picture())
+    return mmcv.rgb2bgr(painter.draw(mmcv.bgr2rgb(image), found))
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

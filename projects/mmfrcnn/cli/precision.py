@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.config import Config
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.deploy.precision import card_has_bfloat16, check_precision
 
 
 def use_mixed_precision(config: Config, kind: str, device: str) -> None:
@@ -20,8 +20,8 @@ def use_mixed_precision(config: Config, kind: str, device: str) -> None:
         UserError: If the device cannot train so.
     """
     if kind == 'auto':
-        kind = 'bf16' if device == 'cpu' or _card_has_bfloat16() else 'fp16'
-    _check('--amp', kind, device)
+        kind = 'bf16' if device == 'cpu' or card_has_bfloat16() else 'fp16'
+    check_precision(kind, device, '--amp')
     wrapper = config.optim_wrapper
     for key in ('dtype', 'loss_scale'):  # of a config that is in mixed precision itself
         wrapper.pop(key, None)
@@ -44,25 +44,8 @@ def choose_precision(name: str | None, device: str) -> str:
     """
     if name is None:
         return 'fp32'
-    _check('--precision', name, device)
+    check_precision(name, device, '--precision')
     if name == 'fp32':
         torch.backends.cudnn.allow_tf32 = False
         torch.set_float32_matmul_precision('highest')
     return name
-
-
-def _check(option: str, kind: str, device: str) -> None:
-    if kind == 'fp16' and device == 'cpu':
-        raise UserError(
-            f'{option} fp16 needs a GPU, and torch {torch.__version__} runs on the CPU '
-            f'here. Use {option} bf16'
-        )
-    if kind == 'bf16' and device != 'cpu' and not _card_has_bfloat16():
-        raise UserError(
-            f'{option} bf16: {torch.cuda.get_device_name()} has no bfloat16. '
-            f'Use {option} fp16'
-        )
-
-
-def _card_has_bfloat16() -> bool:
-    return torch.cuda.is_bf16_supported(including_emulation=False)

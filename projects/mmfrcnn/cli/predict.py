@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -24,12 +23,14 @@ from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
 from mmfrcnn.cli.precision import choose_precision
-from mmfrcnn.cli.results import coco_results
 from mmfrcnn.cli.runtime import choose_device
-from mmfrcnn.cli.sources import Pictures, UnreadableImageError, Video, open_source
-from mmfrcnn.deploy.detector import Detector
+from mmfrcnn.cli.sources import Pictures, Video, open_source
+from mmfrcnn.data.images import UnreadableImageError
+from mmfrcnn.deploy.network import Network
 from mmfrcnn.errors import UserError
+from mmfrcnn.evaluation.coco_results import coco_results
 from mmfrcnn.visualization.painter import Painter
+from mmfrcnn.weights.checkpoints import read_checkpoint
 
 SOME_LEFT_OUT = 3
 """Exit code: finished, but some images could not be read or predicted."""
@@ -46,8 +47,14 @@ def run(args: argparse.Namespace) -> int:
     check_registered(config)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
-    detector = Detector(
-        config, args.checkpoint, device, args.compile, precision, args.cuda_graphs
+    network = Network(
+        config,
+        read_checkpoint(args.checkpoint),
+        args.checkpoint,
+        device,
+        compiled=args.compile,
+        precision=precision,
+        recorded=args.cuda_graphs,
     )
 
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -56,15 +63,15 @@ def run(args: argparse.Namespace) -> int:
         print('Earlier predictions here were made otherwise: starting afresh.')
     draw = None
     if not args.no_pictures:
-        painter = Painter(detector.classes, detector.palette)
+        painter = Painter(network.classes, network.palette)
         draw = partial(draw_detections, painter, score_thr=args.score_thr)
-    left_out = _predict_missing(source, detector, journal, draw, out_dir, args)
+    left_out = _predict_missing(source, network, journal, draw, out_dir, args)
 
     if draw and isinstance(source, Video):
         print('Drawing the video:')
         write_video(out_dir / f'{source.path.stem}.mp4', source, journal, draw)
     path = out_dir / 'predictions.json'
-    count = _write_json(path, source, journal, detector.classes)
+    count = _write_json(path, source, journal, network.classes)
     print(f'{len(source) - len(left_out)} images, {count} detections: {path}')
     if left_out:
         print(f'{len(left_out)} of {len(source)} images are left out:')
@@ -111,15 +118,15 @@ class PreparedImages(Dataset):
     Args:
         source (Pictures | Video): The images.
         indices (list[int]): Which of them.
-        detector (Detector): Whose test pipeline prepares them.
+        network (Network): Whose test pipeline prepares them.
     """
 
     def __init__(
-        self, source: Pictures | Video, indices: list[int], detector: Detector
+        self, source: Pictures | Video, indices: list[int], network: Network
     ) -> None:
         self.source = source
         self.indices = indices
-        self.prepare = detector.prepare
+        self.prepare = network.prepare
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -129,20 +136,15 @@ class PreparedImages(Dataset):
         index = self.indices[place]
         try:
             image = self.source.read(index)
+            inputs = self.prepare(image, index)
         except UnreadableImageError as error:
             return {'index': index, 'error': str(error)}
-        height, width = image.shape[:2]
-        try:
-            inputs = self.prepare(image, index)
-        except (cv2.error, ZeroDivisionError):
-            reason = f'{width}x{height} pixels cannot be resized: no side may become 0'
-            return {'index': index, 'error': reason}
         return {'index': index, 'image': image, 'inputs': inputs}
 
 
 def _predict_missing(
     source: Pictures | Video,
-    detector: Detector,
+    network: Network,
     journal: Journal,
     draw: Callable[..., np.ndarray] | None,
     out_dir: Path,
@@ -161,10 +163,10 @@ def _predict_missing(
         return left_out
     failure = ''
     progress = ProgressBar(len(missing))
-    images = PreparedImages(source, missing, detector)
+    images = PreparedImages(source, missing, network)
     for batch in _batches(images, args):
         readable = [item for item in batch if 'error' not in item]
-        for item, sample in zip(readable, _samples(detector, readable), strict=True):
+        for item, sample in zip(readable, _samples(network, readable), strict=True):
             if isinstance(sample, str):
                 item['error'] = failure = sample
                 continue
@@ -181,17 +183,17 @@ def _predict_missing(
     return left_out
 
 
-def _samples(detector: Detector, items: list[dict]) -> list[DetDataSample | str]:
+def _samples(network: Network, items: list[dict]) -> list[DetDataSample | str]:
     """Predict a batch; where the model fails, image by image, and say why instead."""
     if not items:
         return []
     try:
-        return list(detector.predict([item['inputs'] for item in items]))
+        return list(network.predict([item['inputs'] for item in items]))
     except Exception as error:  # whatever it is, the other images can do without it
         reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
     if len(items) == 1:
         return [f'the model fails: {reason}']
-    return [sample for item in items for sample in _samples(detector, [item])]
+    return [sample for item in items for sample in _samples(network, [item])]
 
 
 def _batches(images: PreparedImages, args: argparse.Namespace) -> Iterator[list]:

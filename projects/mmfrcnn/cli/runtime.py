@@ -23,6 +23,7 @@ from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.class_names import resolve_classes
+from mmfrcnn.deploy.device import check_device
 from mmfrcnn.errors import UserError
 
 
@@ -74,20 +75,9 @@ def choose_device(name: str | None) -> str:
         torch.set_float32_matmul_precision('high')
     if name is None:
         return chosen
+    check_device(name, '--device')
     kind, _, index = name.partition(':')
-    if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
-        raise UserError(f'--device {name}: it must be cpu, cuda or cuda:N')
     if kind == 'cuda':
-        count = torch.cuda.device_count()
-        if count == 0:
-            raise UserError(
-                f'--device {name}: torch {torch.__version__} finds no CUDA device. '
-                'Leave --device out to use the CPU; `mmfrcnn doctor` says what is wrong'
-            )
-        if int(index or 0) >= count:
-            raise UserError(
-                f'--device {name}: there are {count} CUDA devices, 0 to {count - 1}'
-            )
         torch.cuda.set_device(int(index or 0))
     mmengine.device.utils.DEVICE = kind
     return name

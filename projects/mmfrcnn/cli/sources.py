@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import mmcv
 import numpy as np
 
-from mmfrcnn.data.images import SUFFIXES
+from mmfrcnn.data.images import SUFFIXES, UnreadableImageError, decode_image
 from mmfrcnn.errors import UserError
 
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
-
-
-class UnreadableImageError(Exception):
-    """An image file that can't be decoded."""
 
 
 class Pictures:
@@ -54,18 +49,7 @@ class Pictures:
             data = self.paths[index].read_bytes()
         except OSError as error:
             raise UnreadableImageError(error.strerror) from error
-        if not data:
-            raise UnreadableImageError('an empty file')
-        try:
-            image = mmcv.imfrombytes(data)
-        except cv2.error as error:
-            reason = 'not an image'
-            if 'MAX_IMAGE_PIXELS' in error.err:
-                reason = 'more pixels than OPENCV_IO_MAX_IMAGE_PIXELS allows'
-            raise UnreadableImageError(reason) from error
-        if image is None:
-            raise UnreadableImageError('not an image, or cut off')
-        return image
+        return decode_image(data)
 
 
 class Video:

@@ -1,4 +1,4 @@
-"""Image files: which they are, and their size without decoding them."""
+"""Image files: which they are, their pixels, and their size without decoding them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import mmcv
+import numpy as np
 from PIL import Image
 
 from mmfrcnn.errors import UserError
@@ -17,8 +20,45 @@ SUFFIXES = (
 )
 ORIENTATION = 0x0112  # the EXIF tag
 QUARTER_TURNS = (5, 6, 7, 8)  # its values that exchange width and height
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of an orientation upright."""
 MAX_PIXELS, MAX_SIDE = 1 << 30, 1 << 20
 """What OpenCV decodes at most, unless its environment variables say otherwise."""
+
+
+class UnreadableImageError(Exception):
+    """An image that can't be decoded."""
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Return the image of a file's bytes, BGR uint8, shape (H, W, 3).
+
+    It is OpenCV that decodes: an image is turned as its EXIF orientation says, 16 bits
+    become 8, and transparency is dropped.
+
+    Raises:
+        UnreadableImageError: If it can't be decoded.
+    """
+    if not data:
+        raise UnreadableImageError('an empty file')
+    try:
+        image = mmcv.imfrombytes(data)
+    except cv2.error as error:
+        reason = 'not an image'
+        if 'MAX_IMAGE_PIXELS' in error.err:
+            reason = 'more pixels than OPENCV_IO_MAX_IMAGE_PIXELS allows'
+        raise UnreadableImageError(reason) from error
+    if image is None:
+        raise UnreadableImageError('not an image, or cut off')
+    return image
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -68,12 +108,23 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
         yield image
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an open image as its EXIF orientation says, like the loader of files."""
+    turn = TURNS.get(_turn(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def _is_turned(image: Image.Image) -> bool:
-    if image.format == 'TIFF':  # Pillow has turned its size already
-        return False
+    return _turn(image) in QUARTER_TURNS
+
+
+def _turn(image: Image.Image) -> int:
+    """Return the orientation by which OpenCV would turn what Pillow has opened."""
+    if image.format == 'TIFF':  # Pillow has turned it already
+        return 1
     if image.format == 'AVIF':  # OpenCV does not turn it
-        return False
-    return _orientation(image.info.get('exif', b'')) in QUARTER_TURNS
+        return 1
+    return _orientation(image.info.get('exif', b''))
 
 
 def _orientation(exif: bytes) -> int:

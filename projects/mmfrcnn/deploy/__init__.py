@@ -1,5 +1,14 @@
-"""The same network, rearranged for speed where no gradient is asked for."""
+"""Trained detectors at work: in Python, and rearranged for speed."""
 
+from mmfrcnn.deploy.detector import Detector
+from mmfrcnn.deploy.found import Found
 from mmfrcnn.deploy.prepare import FastInferenceHook, prepare_for_inference
+from mmfrcnn.deploy.proposed import Proposed
 
-__all__ = ['FastInferenceHook', 'prepare_for_inference']
+__all__ = [
+    'Detector',
+    'FastInferenceHook',
+    'Found',
+    'Proposed',
+    'prepare_for_inference',
+]

@@ -10,6 +10,8 @@ from mmdet.models.detectors import BaseDetector
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from mmfrcnn.errors import UserError
+
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 """Half precisions by the names that the tools take."""
 
@@ -43,3 +45,33 @@ def _autocast(forward: Any, weight: nn.Parameter, dtype: torch.dtype) -> Any:
             return forward(*args, **kwargs)
 
     return lower
+
+
+def check_precision(kind: str, device: str, option: str) -> None:
+    """Check that a device can multiply in a precision.
+
+    Args:
+        kind (str): ``fp32``, ``bf16`` or ``fp16``.
+        device (str): ``cpu`` or ``cuda``, with or without a number.
+        option (str): What asks for it, for the message.
+
+    Raises:
+        UserError: If it can't, or there is no such precision.
+    """
+    if kind not in ('fp32', *DTYPES):
+        raise UserError(f'{option} {kind}: it must be fp32, bf16 or fp16')
+    if kind == 'fp16' and device == 'cpu':
+        raise UserError(
+            f'{option} fp16 needs a GPU, and torch {torch.__version__} runs on the CPU '
+            f'here. Use {option} bf16'
+        )
+    if kind == 'bf16' and device != 'cpu' and not card_has_bfloat16():
+        raise UserError(
+            f'{option} bf16: {torch.cuda.get_device_name()} has no bfloat16. '
+            f'Use {option} fp16'
+        )
+
+
+def card_has_bfloat16() -> bool:
+    """Whether the GPU multiplies in bfloat16 itself."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -35,6 +35,12 @@ class Painter:
         self.colours = get_palette(palette, len(self.classes))
         self.visualizer = Visualizer()
 
+    def draw(self, picture: np.ndarray, found: InstanceData) -> np.ndarray:
+        """Return a picture, RGB uint8 (H, W, 3), with objects: see :meth:`objects`."""
+        self.start(picture)
+        self.objects(found)
+        return self.picture()
+
     def start(self, picture: np.ndarray, zoom: int = 1) -> None:
         """Take a new picture.
 

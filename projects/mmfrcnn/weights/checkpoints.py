@@ -6,6 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -21,8 +22,22 @@ def check_checkpoint(path: str) -> None:
         UserError: If it is missing, was cut off while being written, or asks for more
             than weights-only loading allows.
     """
-    if '://' in path:
-        return
+    if '://' not in path:
+        read_checkpoint(path)
+
+
+def read_checkpoint(path: str) -> dict[str, Any]:
+    """Load a checkpoint file, weights-only, onto the CPU; or an address, by mmengine.
+
+    Raises:
+        UserError: See :func:`check_checkpoint`.
+    """
+    if '://' not in path:
+        _check_file(path)
+    return CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
+
+
+def _check_file(path: str) -> None:
     file = Path(path)
     if file.is_dir():
         raise UserError(f'{path} is a folder; name a checkpoint file in it')
@@ -38,7 +53,6 @@ def check_checkpoint(path: str) -> None:
             f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: it '
             'was cut off while being written, or is none of torch. Use another'
         )
-    CheckpointLoader.load_checkpoint(path, map_location='cpu')
 
 
 def _checkpoints(folder: Path) -> list[Path]:
