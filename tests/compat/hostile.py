@@ -44,6 +44,8 @@ PLANTED: dict[str, tuple[str, Any]] = {
     'a list of names': ('model.neck.type', ['os.system']),
     'a number': ('model.neck.type', 3),
     'a key that is no name': ('model.neck', {'type': 'FPN', 3: 4}),
+    'a key of several lines': ('model.neck', {'type': 'FPN', 'a\nerror: b': 4}),
+    'imports of several lines': ('custom_imports', dict(imports=['a\nerror: b'])),
     'an evaluated NMS': ('model.test_cfg.rcnn.nms.type', TOUCH),
     'an evaluated NMS of the RPN': ('model.test_cfg.rpn.nms', dict(type=TOUCH)),
     'an argument that is evaluated': (

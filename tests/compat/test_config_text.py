@@ -45,7 +45,7 @@ def test_a_checkpoint_without_config_or_with_foreign_imports_is_refused():
     with pytest.raises(UserError, match=r'x holds no config. Do that'):
         stored_config({'state_dict': {}}, 'x', 'Do that')
     text = "custom_imports = dict(imports=['antigravity'])"
-    with pytest.raises(UserError, match=r'imports antigravity.*Do that'):
+    with pytest.raises(UserError, match=r"imports 'antigravity'.*Do that"):
         stored_config({'meta': {'cfg': text}}, 'x', 'Do that')
 
 

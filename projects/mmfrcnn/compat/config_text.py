@@ -104,14 +104,15 @@ def config_of_text(text: str, name: str, remedy: str) -> dict[str, Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(
             f'{name} was not read: it holds more than plain values '
-            f'({error or type(error).__name__}), and nothing of it is executed. '
+            f'({str(error) or type(error).__name__}), and nothing of it is executed. '
             f'{remedy}'
         ) from None
     absent = _imports(values.get('custom_imports')) - sys.modules.keys()
     if absent:
+        modules = first_of(sorted(map(repr, absent)))
         raise UserError(
-            f'{name} imports {first_of(sorted(absent))}. If you trust it, import it '
-            f'yourself first. {remedy}'
+            f'{name} imports {modules}. If you trust it, import it yourself first. '
+            f'{remedy}'
         )
     try:
         return detection_parts(values)

@@ -121,8 +121,8 @@ def _checked(node: Any, key: str, path: str) -> Any:
 
 def _children(node: dict, path: str) -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
-        if not isinstance(key, str):
-            raise ValueError(f'{path} has the key {key!r}, which is no name')
+        if not isinstance(key, str) or not key.isidentifier():
+            raise ValueError(f'{path} has the key {_shown(key)}, which is no name')
         if key.startswith('_') and (key, value) != ('_scope_', SCOPE):
             raise ValueError(f'{path}.{key} is not allowed')
         if key in DROPPED or (key == 'weights' and isinstance(value, str)):

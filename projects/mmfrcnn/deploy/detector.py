@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ class Detector:
         answers: list[Any] = [self._prepared(one) for one in given]
         good = [i for i, one in enumerate(answers) if not isinstance(one, UserError)]
         if good:
-            with self._computing:
+            with self._computing, _current(self.device):
                 found = work([answers[i] for i in good], [given[i] for i in good])
             for i, one in zip(good, found, strict=True):
                 answers[i] = one
@@ -204,6 +205,11 @@ class Detector:
             return error
         except UnreadableImageError as error:
             return UserError(f'{given.path or given.name}: {error}')
+
+
+def _current(device: str) -> AbstractContextManager:
+    """Make a GPU the one that this thread's kernels are launched on."""
+    return torch.cuda.device(device) if device.startswith('cuda') else nullcontext()
 
 
 def _build(config: Config, loaded: dict, checkpoint: str, *args: Any, **options: Any):

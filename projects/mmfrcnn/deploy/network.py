@@ -71,6 +71,7 @@ class Network:
         check_weights(self.model, weights, checkpoint)
         self.model.load_state_dict(weights)
         self.precision = precision
+        self.recorded = recorded
         prepare_for_inference(self.model.to(device), compiled, precision, recorded)
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')
@@ -109,7 +110,8 @@ class Network:
         """Work on images of the same padded size together, and on others apart.
 
         Padding that an image has not by itself changes what is found at its border: so
-        the results would depend on which others are in its batch.
+        the results would depend on which others are in its batch. Where work is
+        recorded they do: each number and size of images would cost a recording.
 
         Args:
             prepared (Sequence[dict]): The images.
@@ -118,6 +120,8 @@ class Network:
         Returns:
             list: The result of each image.
         """
+        if self.recorded:
+            return list(work(list(range(len(prepared)))))
         divisor = getattr(self.model.data_preprocessor, 'pad_size_divisor', 1)
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, one in enumerate(prepared):

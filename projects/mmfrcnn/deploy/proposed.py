@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.models.detectors import RPN
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
@@ -64,12 +65,18 @@ def propose(
         features (bool): Whether to pool the features of the regions.
 
     Raises:
-        UserError: If the network has no first stage.
+        UserError: If the network has no first stage, or no second to pool features.
     """
     model = network.model
-    if not (getattr(model, 'rpn_head', None) and hasattr(model, 'extract_feat')):
+    is_alone = isinstance(model, RPN)
+    head: Any = getattr(model, 'bbox_head' if is_alone else 'rpn_head', None)
+    if head is None:
         raise UserError(
             f'{type(model).__name__} has no rpn_head, so it proposes nothing'
+        )
+    if features and not hasattr(model, 'roi_head'):
+        raise UserError(
+            f'{type(model).__name__} has no roi_head, which would pool features'
         )
 
     def of_one_size(places: list[int]) -> list[Proposed]:
@@ -78,7 +85,7 @@ def propose(
         samples = data['data_samples']
         with network.rounded():
             maps = model.extract_feat(data['inputs'])
-            regions = model.rpn_head.predict(maps, samples, rescale=False)
+            regions = head.predict(maps, samples, rescale=False)
             pooled = [
                 _pool(model, maps, one.bboxes, image) if features else None
                 for image, one in enumerate(regions)
