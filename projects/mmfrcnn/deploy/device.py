@@ -27,7 +27,8 @@ def check_device(name: str, option: str) -> None:
         if count == 0:
             raise UserError(
                 f'{option} {name}: torch {torch.__version__} finds no CUDA device. '
-                f'Leave {option} out to use the CPU; `mmfrcnn doctor` says what is wrong'
+                f'Leave {option} out to use the CPU; `mmfrcnn doctor` says what is '
+                'wrong'
             )
         if int(index or 0) >= count:
             raise UserError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmfrcnn.compat.config_bases import config_path
 from mmfrcnn.compat.config_text import config_of_text, stored_config, stored_text
 from mmfrcnn.errors import UserError, first_of
 
@@ -84,10 +85,11 @@ def given_config(config: str | Path | dict | Config) -> Config:
         return Config(copy.deepcopy(config))
     if isinstance(config, Config):
         return copy.deepcopy(config)
-    if not Path(config).is_file():
+    path = config_path(str(config))
+    if not Path(path).is_file():
         raise UserError(f'no such config file: {config}')
     try:
-        return Config.fromfile(config)
+        return Config.fromfile(path)
     except Exception as error:  # it is a program
         reason = f'{type(error).__name__}: {error}'
         raise UserError(f'{config} could not be read ({reason})') from error
