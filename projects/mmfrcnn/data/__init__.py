@@ -11,12 +11,14 @@ from mmfrcnn.data.formats.yolo.dataset import YoloDataset
 from mmfrcnn.data.shapes.dataset import ShapesDataset
 from mmfrcnn.data.transforms.load_proposals import LoadStoredProposals
 from mmfrcnn.data.transforms.rotation import TightRotate
+from mmfrcnn.data.transforms.tiles import CutTiles
 
 regular.install()
 
 __all__ = [
     'CocoJsonDataset',
     'CsvDataset',
+    'CutTiles',
     'LabelMeDataset',
     'LabelStudioDataset',
     'LoadStoredProposals',
