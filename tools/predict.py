@@ -10,6 +10,7 @@ Examples:
     python tools/predict.py photos CONFIG CHECKPOINT --out-dir predictions
     python tools/predict.py street.mp4 CONFIG CHECKPOINT --out-dir predictions
     python tools/predict.py photo.jpg CONFIG CHECKPOINT --out-dir out --score-thr 0.5
+    python tools/predict.py slide.tif CONFIG CHECKPOINT --out-dir out --tiles 640 480
 """
 
 from __future__ import annotations
@@ -60,6 +61,20 @@ def parse_args() -> argparse.Namespace:
         choices=['fp32', 'bf16', 'fp16'],
         help='multiply in half precision, or in full float32 (a GPU rounds to TF32 by '
         'default)',
+    )
+    parser.add_argument(
+        '--tiles',
+        nargs=2,
+        type=int,
+        metavar=('WIDTH', 'HEIGHT'),
+        help='cut large images into tiles of so many of their pixels, as large as the '
+        'images trained on, and merge what is found',
+    )
+    parser.add_argument(
+        '--tile-overlap',
+        type=float,
+        default=0.2,
+        help='share of a tile that it has in common with the next (default: 0.2)',
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(

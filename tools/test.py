@@ -73,6 +73,20 @@ def parse_args() -> argparse.Namespace:
         help='multiply in half precision, or in full float32 (a GPU rounds to TF32 by '
         'default)',
     )
+    parser.add_argument(
+        '--tiles',
+        nargs=2,
+        type=int,
+        metavar=('WIDTH', 'HEIGHT'),
+        help='cut large images into tiles of so many of their pixels, as large as the '
+        'images trained on, and merge what is found',
+    )
+    parser.add_argument(
+        '--tile-overlap',
+        type=float,
+        default=0.2,
+        help='share of a tile that it has in common with the next (default: 0.2)',
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(
         '--launcher',

@@ -5,6 +5,9 @@ from __future__ import annotations
 import mmfrcnn  # noqa: F401  (before mmdet)
 
 # isort: split
+import json
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -14,10 +17,16 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from PIL import Image
 from torch import nn
 
+from mmfrcnn import Detector
+from mmfrcnn.data.images import find_images
 from mmfrcnn.deploy.tiled import TiledDetector, use_tiles
 from mmfrcnn.errors import UserError
+from tests.end_to_end.tiny import run_here
+
+from .run import make_run
 
 
 class Bright(nn.Module):
@@ -155,3 +164,78 @@ def test_impossible_tiles_are_refused(size, overlap):
 def test_a_pipeline_that_loads_otherwise_is_refused():
     with pytest.raises(UserError, match='must begin with LoadImageFromFile, and'):
         use_tiles(config('Resize'), (5, 5), 0.2)
+
+
+# -- In the detector and the tools
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tiled')
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def images(folder):
+    return find_images(folder / 'images')
+
+
+def check_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-4)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_the_detector_with_tiles(folder, images):
+    plain = Detector(folder / 'run', 'cpu')
+    tiled = Detector(folder / 'run', 'cpu', tiles=(64, 48), batch_size=4)
+    found = tiled(list(images))
+    check_same([tiled(path) for path in images], found)  # whatever is in the batch
+    check_same(pickle.loads(pickle.dumps(tiled))(list(images)), found)
+    for path, one in zip(images, found, strict=True):
+        width, height = one.image_size
+        if width <= 64 and height <= 48:
+            check_same([one], [plain(path)])
+        else:
+            assert len(one) > len(plain(path))
+            assert (one.boxes >= 0).all()
+            assert (one.boxes <= [width, height, width, height]).all()
+    with pytest.raises(UserError, match='proposals are not merged over tiles'):
+        tiled.proposals(images[0])
+
+
+def test_tiles_beside_each_other_find_what_each_finds(folder, images):
+    """Two copies of an image, and no overlap: inside each, the same as in one."""
+    one = Image.open(images[0])
+    both = Image.new('RGB', (2 * one.width, one.height))
+    both.paste(one, (0, 0))
+    both.paste(one, (one.width, 0))
+    alone = Detector(folder / 'run', 'cpu')(one)
+    tiles = (one.width, one.height)
+    found = Detector(folder / 'run', 'cpu', tiles=tiles, tile_overlap=0)(both)
+    inside = (alone.boxes[:, 0] > 3) & (alone.boxes[:, 2] < one.width - 3)
+    assert inside.sum() > 3
+    for left in (0, one.width):
+        shifted = alone.boxes[inside] + np.array([left, 0, left, 0], np.float32)
+        distance = np.abs(shifted[:, None] - found.boxes[None]).max(2)
+        same = alone.labels[inside][:, None] == found.labels[None]
+        assert ((distance < 1e-2) & same).any(1).all()
+
+
+def test_predict_equals_the_detector(folder, images, tmp_path):
+    done = run_here(
+        'predict',
+        *(folder / 'images', folder / 'tiny.py', folder / 'run/epoch_1.pth'),
+        *('--out-dir', tmp_path / 'out', '--tiles', 64, 48, '--num-workers', 0),
+    )
+    assert done == 0
+    written = json.loads((tmp_path / 'out/predictions.json').read_text())
+    tiled = Detector(folder / 'run', 'cpu', tiles=(64, 48))
+    for number, path in enumerate(images, 1):
+        one = tiled(path)
+        mine = [a for a in written['annotations'] if a['image_id'] == number]
+        boxes = np.array([a['bbox'] for a in mine])
+        np.testing.assert_allclose(boxes[:, :2], one.boxes[:, :2], atol=0.02)
+        assert [a['category_id'] - 1 for a in mine] == one.labels.tolist()

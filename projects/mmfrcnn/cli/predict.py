@@ -27,6 +27,7 @@ from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, Video, open_source
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
+from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.coco_results import coco_results
 from mmfrcnn.visualization.painter import Painter
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     check_folder('--out-dir', out_dir, lambda folder: is_journal(folder / JOURNAL))
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
+    if args.tiles:
+        use_tiles(config, tuple(args.tiles), args.tile_overlap)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
     network = Network(

@@ -34,6 +34,7 @@ from mmfrcnn.cli.runtime import (
     print_once,
 )
 from mmfrcnn.deploy.prepare import FastInferenceHook
+from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
 from mmfrcnn.weights.checkpoints import check_checkpoint
 from mmfrcnn.weights.fitting import check_classes, check_weights
@@ -59,8 +60,12 @@ def run(args: argparse.Namespace) -> None:
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:
         _draw(config, args)
+    if args.tta and args.tiles:
+        raise UserError('--tta and --tiles each wrap the detector: choose one')
     if args.tta:
         _augment(config)
+    if args.tiles:
+        use_tiles(config, tuple(args.tiles), args.tile_overlap)
     with explained(config):
         runner = build_runner(config)
         runner.register_hook(WeightsCheck())

@@ -22,6 +22,7 @@ from mmfrcnn.deploy.precision import check_precision
 from mmfrcnn.deploy.proposed import propose
 from mmfrcnn.deploy.run_folder import find_checkpoint, find_config, given_config
 from mmfrcnn.deploy.stream import Stream
+from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
 from mmfrcnn.weights.checkpoints import read_checkpoint
 
@@ -47,6 +48,10 @@ class Detector:
         batch_size (int): Images at a time.
         precision (str): ``fp32``, ``bf16`` or ``fp16``.
         compiled (bool): Whether to compile the model (torch.compile).
+        tiles (tuple[int, int] | None): Width and height of tiles, in pixels of the
+            images, that larger images are cut into: see
+            :class:`~mmfrcnn.deploy.tiled.TiledDetector`.
+        tile_overlap (float): Share of a tile that it has in common with the next.
         config (str | Path | dict | Config | None): In place of the config in the
             checkpoint; a file is executed, as mmengine does.
 
@@ -67,6 +72,8 @@ class Detector:
         batch_size: int = 8,
         precision: str = 'fp32',
         compiled: bool = False,
+        tiles: tuple[int, int] | None = None,
+        tile_overlap: float = 0.2,
         config: str | Path | dict | Config | None = None,
     ) -> None:
         if batch_size < 1:
@@ -87,8 +94,13 @@ class Detector:
             'batch_size': batch_size,
             'precision': precision,
             'compiled': compiled,
+            'tiles': tiles,
+            'tile_overlap': tile_overlap,
             'config': copy.deepcopy(chosen),
         }
+        if tiles:
+            chosen = copy.deepcopy(chosen)
+            use_tiles(chosen, tiles, tile_overlap)
         self._network = _build(
             chosen,
             loaded,
@@ -150,6 +162,8 @@ class Detector:
         Raises:
             UserError: If an image can't be read, or the detector has no first stage.
         """
+        if self._arguments['tiles']:
+            raise UserError('proposals are not merged over tiles: leave tiles out')
         work = partial(propose, self._network, features=features)
         return self._answer(images, channels, work)
 

@@ -22,6 +22,7 @@ from mmfrcnn.data.class_names import set_num_classes
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.precision import DTYPES
 from mmfrcnn.deploy.prepare import prepare_for_inference
+from mmfrcnn.deploy.tiled import TiledDetector
 from mmfrcnn.errors import UserError
 from mmfrcnn.weights.fitting import check_weights, stored_classes
 
@@ -68,11 +69,14 @@ class Network:
                 set_num_classes(config.model, len(meta['classes']))
             self.model = MODELS.build(config.model)
             self.pipeline = Compose(_pipeline_from_arrays(config))
-        check_weights(self.model, weights, checkpoint)
-        self.model.load_state_dict(weights)
+        # Of tiles, a wrapper cuts and merges; the detector is inside.
+        self.tiled = isinstance(self.model, TiledDetector)
+        detector = self.model.module if self.tiled else self.model
+        check_weights(detector, weights, checkpoint)
+        detector.load_state_dict(weights)
         self.precision = precision
         self.recorded = recorded
-        prepare_for_inference(self.model.to(device), compiled, precision, recorded)
+        prepare_for_inference(detector.to(device), compiled, precision, recorded)
         self.classes = tuple(meta['classes'])
         self.palette = meta.get('palette', 'random')
         _check_class_count(config, self.classes, checkpoint)
@@ -120,7 +124,7 @@ class Network:
         Returns:
             list: The result of each image.
         """
-        if self.recorded:
+        if self.recorded or self.tiled:
             return list(work(list(range(len(prepared)))))
         divisor = getattr(self.model.data_preprocessor, 'pad_size_divisor', 1)
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -189,7 +193,8 @@ def _dataset_meta(config: Config, checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_class_count(config: Config, classes: Sequence[str], path: str) -> None:
-    head = config.model.get('roi_head', {}).get('bbox_head', {})
+    model = config.model.get('module', config.model)  # of tiles, inside
+    head = model.get('roi_head', {}).get('bbox_head', {})
     heads = head if isinstance(head, list) else [head]
     expected = heads[-1].get('num_classes') if heads else None
     if expected is not None and expected != len(classes):

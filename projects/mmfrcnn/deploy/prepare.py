@@ -16,6 +16,7 @@ from torch import nn
 from mmfrcnn.deploy.cuda_graphs import RecordedDetection
 from mmfrcnn.deploy.fold import fold_batch_norms
 from mmfrcnn.deploy.precision import DTYPES, halve_precision
+from mmfrcnn.deploy.tiled import TiledDetector
 from mmfrcnn.errors import UserError
 from mmfrcnn.ops.winograd import WinogradConv2d
 from mmfrcnn.training.compiled import compile_detector
@@ -92,8 +93,13 @@ class FastInferenceHook(Hook):
         """Put the rearranged copy in the place of the model."""
         self._model = runner.model
         inside = self._model.module if is_model_wrapper(self._model) else self._model
-        runner.model = prepare_for_inference(
-            copy.deepcopy(inside), self.compiled, self.precision, self.recorded
+        runner.model = copy.deepcopy(inside)
+        tiled = isinstance(inside, TiledDetector)
+        prepare_for_inference(
+            runner.model.module if tiled else runner.model,
+            self.compiled,
+            self.precision,
+            self.recorded,
         )
 
     def after_test_epoch(

@@ -56,13 +56,19 @@ class TiledDetector(BaseTTAModel):
         """Detect the objects in a batch of tiled images, in original pixels."""
         images: list[Tiles] = data['inputs']
         items = [item for image in images for item in image.items]
-        found: list[DetDataSample] = []
-        for start in range(0, len(items), self.batch_size):
-            batch = pseudo_collate(items[start : start + self.batch_size])
-            found += self.module.test_step(batch)
+        # Those of one size together: padding to another's would change the results.
+        of_size: dict[Any, list[int]] = {}
+        for index, item in enumerate(items):
+            of_size.setdefault(item['inputs'].shape, []).append(index)
+        found: dict[int, DetDataSample] = {}
+        for same in of_size.values():
+            for start in range(0, len(same), self.batch_size):
+                batch = same[start : start + self.batch_size]
+                done = self.module.test_step(pseudo_collate([items[i] for i in batch]))
+                found.update(zip(batch, done, strict=True))
         samples, place = [], 0
         for image, sample in zip(images, data['data_samples'], strict=True):
-            parts = found[place : place + len(image.items)]
+            parts = [found[place + i] for i in range(len(image.items))]
             place += len(image.items)
             sample.pred_instances = self._merged(image, parts)
             samples.append(sample)
