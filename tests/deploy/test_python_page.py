@@ -20,7 +20,7 @@ OPTIONAL = ('pandas', 'supervision')
 def test_every_block_runs(tmp_path, monkeypatch, repo_root, capsys):
     page = (repo_root / 'docs/python.md').read_text('utf-8')
     blocks = re.findall(r'^```python\n(.*?)^```', page, re.M | re.S)
-    assert len(blocks) == page.count('```python') == 9
+    assert len(blocks) == page.count('```python') == 10
     run = make_run(tmp_path)
     pets = tmp_path / 'work_dirs/pets'
     shutil.copytree(run, pets)
