@@ -1,12 +1,13 @@
 # make install   the environment .venv, with everything in it
 # make demo      train on drawn shapes, evaluate, write pictures
 # make test      the gate and the tests
+# make docs      the documentation as a site, in site/
 PYTHON ?= python3
 # For instance --system-site-packages, to use a torch that is already there.
 VENV_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test docs check format clean
 
 install: .venv/.installed
 
@@ -30,6 +31,13 @@ demo: install
 test: install
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+docs: .venv/.docs
+	$(BIN)/python -m mkdocs build --strict --config-file docs/mkdocs/mkdocs.yml
+
+.venv/.docs: .venv/.installed requirements/docs.txt
+	$(BIN)/pip install --requirement requirements/docs.txt
+	@touch $@
+
 check: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/check
 
@@ -38,5 +46,5 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache projects/*.egg-info
+	rm -rf .venv build site .mypy_cache .pytest_cache .ruff_cache projects/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

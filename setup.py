@@ -50,6 +50,7 @@ setup(
     install_requires=requirements('runtime'),
     extras_require={
         'dev': requirements('dev'),
+        'docs': requirements('docs'),
         'lite': requirements('lite'),
         'results': requirements('results'),
         'safetensors': requirements('safetensors'),
