@@ -63,6 +63,11 @@ def on_page_markdown(
     return CODE_OR_LINK.sub(lead, markdown)
 
 
+def on_page_content(html: str, **_: object) -> str:
+    """Leave out the roles of Sphinx that docstrings have before a name."""
+    return re.sub(r':(func|class|meth|mod):(?=<)', '', html)
+
+
 def linked(markdown: str, folder: Path) -> Iterator[Path]:
     """Yield the files and folders of the repository that a page links to."""
     for found in CODE_OR_LINK.finditer(markdown):
