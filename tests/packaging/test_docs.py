@@ -215,4 +215,4 @@ def test_the_site_is_built_without_a_connection(tmp_path):
     for name in mmfrcnn.modeling.__all__:
         assert f'id="mmfrcnn.modeling.{name}"' in reference
     assert 'pos_iou_thr' in reference and ':func:' not in reference
-    assert (tmp_path / 'search/search_index.js').stat().st_size > 100_000
+    assert (tmp_path / 'search/search_index.json').stat().st_size > 100_000
