@@ -87,6 +87,11 @@ def parse_args() -> argparse.Namespace:
         default=0.2,
         help='share of a tile that it has in common with the next (default: 0.2)',
     )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that the log file holds, as MMDetection does',
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(
         '--launcher',

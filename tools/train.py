@@ -5,8 +5,13 @@ Examples:
     python tools/train.py CONFIG --work-dir work_dirs/mine --auto-scale-lr --amp
     python tools/train.py CONFIG --resume            # continue after an interruption
     python tools/train.py CONFIG --cfg-options train_dataloader.batch_size=4
+    python tools/train.py CONFIG --log tensorboard   # or wandb, mlflow
     bash tools/dist_train.sh CONFIG 8                # 8 GPUs of this machine
     torchrun --nproc-per-node=8 -m mmfrcnn train CONFIG --launcher pytorch  # the same
+
+The work folder then holds the checkpoints, results.csv (a row at each validation),
+curves.png, labels.png, train_batch.jpg (the first images as the network is fed) and
+val_predictions.jpg (ground truth beside detections).
 """
 
 from __future__ import annotations
@@ -71,6 +76,20 @@ def parse_args() -> argparse.Namespace:
         default=[],
         metavar='KEY=VALUE',
         help='override settings of the config: a.b.0.c=1, key="[(a,b),(c,d)]"',
+    )
+    parser.add_argument(
+        '--log',
+        nargs='+',
+        action='extend',
+        default=[],
+        choices=['tensorboard', 'wandb', 'mlflow'],
+        help='send losses, metrics and pictures there too; each needs the package of '
+        'its name',
+    )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='print all that the log file holds, as MMDetection does',
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default: a GPU if any')
     parser.add_argument(

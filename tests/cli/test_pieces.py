@@ -26,7 +26,6 @@ from pycocotools import mask as coco_mask
 
 import mmfrcnn  # noqa: F401
 from mmfrcnn.cli import run_command
-from mmfrcnn.cli.browse_dataset import contact_sheet
 from mmfrcnn.cli.drawing import draw_detections, write_picture
 from mmfrcnn.cli.journal import Journal
 from mmfrcnn.cli.predict import (
@@ -42,6 +41,7 @@ from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.coco_results import coco_results
+from mmfrcnn.visualization.fed import contact_sheet
 from mmfrcnn.visualization.painter import Painter
 from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.weights.fitting import check_weights

@@ -25,6 +25,11 @@ from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.deploy.device import check_device
 from mmfrcnn.errors import UserError
+from mmfrcnn.training.console import QuietRunner, quiet_coco, quieten
+from mmfrcnn.training.progress import ProgressHook
+
+FEW_CLASSES = 20
+"""So many at most are listed with the AP of each."""
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -121,15 +126,65 @@ def _join_processes(config: Config, launcher: str, device: str) -> None:
     config.model_wrapper_cfg.device_ids = None
 
 
-def build_runner(config: Config) -> Runner:
-    """Build the Runner that a config asks for, and have it look at its data first."""
+def build_runner(config: Config, verbose: bool = False) -> Runner:
+    """Build the Runner that a config asks for, and have it look at its data first.
+
+    Args:
+        config (Config): From `prepare`.
+        verbose (bool): Whether the console shows all that the log file holds.
+    """
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
+        if not verbose:
+            quieten(runner.logger)
     else:
-        runner = Runner.from_cfg(config)
+        runner = (Runner if verbose else QuietRunner).from_cfg(config)
     if not any(isinstance(hook, PreflightHook) for hook in runner.hooks):
         runner.register_hook(PreflightHook())
     return runner
+
+
+@contextmanager
+def console(verbose: bool) -> Iterator[ProgressHook | None]:
+    """Run with a console that shows what matters, or with mmengine's.
+
+    Yields:
+        ProgressHook | None: To register, in the main process; None if ``verbose``.
+    """
+    if verbose:
+        yield None
+        return
+    progress = ProgressHook()
+    with quiet_coco():
+        try:
+            yield progress if is_main_process() else None
+        finally:
+            progress.close()
+
+
+def evaluate_each_class(config: Config, split: str) -> None:
+    """Have ``CocoMetric`` give the AP of each class too, where they are few.
+
+    Not where a config says otherwise, or saves the best checkpoint by the first metric,
+    which would be that of a class; nor for names that a tracker might refuse.
+
+    Args:
+        config (Config): Of the run; changed in place.
+        split (str): ``val`` or ``test``.
+    """
+    loader = config.get(f'{split}_dataloader') or {}
+    classes = (loader.get('dataset') or {}).get('metainfo', {}).get('classes', ())
+    saved = config.get('default_hooks', {}).get('checkpoint', {}).get('save_best')
+    if (
+        not 0 < len(classes) <= FEW_CLASSES
+        or 'auto' in (saved if isinstance(saved, list | tuple) else [saved])
+        or not all(re.fullmatch(r'[\w .-]+', str(name)) for name in classes)
+    ):
+        return
+    evaluators = config.get(f'{split}_evaluator') or []
+    for one in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
+        if one.get('type') == 'CocoMetric' and not one.get('format_only'):
+            one.setdefault('classwise', True)
 
 
 def leave_processes() -> None:

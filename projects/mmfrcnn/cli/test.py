@@ -27,6 +27,8 @@ from mmfrcnn.cli.precision import choose_precision
 from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import (
     build_runner,
+    console,
+    evaluate_each_class,
     explained,
     is_main_process,
     leave_processes,
@@ -66,14 +68,21 @@ def run(args: argparse.Namespace) -> None:
         _augment(config)
     if args.tiles:
         use_tiles(config, tuple(args.tiles), args.tile_overlap)
-    with explained(config):
-        runner = build_runner(config)
+    evaluate_each_class(config, 'test')
+    with explained(config), console(args.verbose) as progress:
+        runner = build_runner(config, args.verbose)
         runner.register_hook(WeightsCheck())
+        if progress:
+            runner.register_hook(progress)
         runner.register_hook(
             FastInferenceHook(args.compile, precision, args.cuda_graphs)
         )
         if args.out:
             runner.test_evaluator.metrics.append(_dump(args.out, runner))
+        runner.logger.info(
+            f'Testing {args.checkpoint} on {get_device()} ({precision}); '
+            f'the whole log is {runner.logger.log_file}'
+        )
         runner.test()
     leave_processes()
 

@@ -19,21 +19,27 @@ from mmfrcnn.cli.checking.scales import scale_warnings
 from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
 from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.introduction import introduction
 from mmfrcnn.cli.precision import use_mixed_precision
 from mmfrcnn.cli.runtime import (
     build_runner,
+    console,
+    evaluate_each_class,
     explained,
     leave_processes,
     prepare,
     print_once,
 )
+from mmfrcnn.cli.trackers import add_trackers, check_trackers
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import forget_draws
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
 from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
+from mmfrcnn.training.pictures import PicturesHook
 from mmfrcnn.training.profiling import ProfileHook
+from mmfrcnn.training.results import ResultsHook
 from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
 from mmfrcnn.weights.fitting import (
     check_classes,
@@ -45,6 +51,7 @@ from mmfrcnn.weights.fitting import (
 
 def run(args: argparse.Namespace) -> None:
     """Train as the command line says."""
+    check_trackers(args.log)
     config = prepare(args)
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
         raise UserError(f'{args.config} has no train_dataloader or no train_cfg')
@@ -54,10 +61,16 @@ def run(args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         _scale_learning_rate(config)
     _choose_start(config, args.resume)
-    with explained(config):
-        runner = build_runner(config)
+    evaluate_each_class(config, 'val')
+    add_trackers(config, args.log)
+    with explained(config), console(args.verbose) as progress:
+        runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
         runner.register_hook(DataWaitHook())
+        runner.register_hook(ResultsHook())
+        runner.register_hook(PicturesHook())
+        if progress:
+            runner.register_hook(progress)
         if args.profile:
             runner.register_hook(ProfileHook())
         if args.compile:
@@ -152,19 +165,7 @@ class TrainingReport(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what and how fast, and what won't go as planned."""
-        loader = runner.train_dataloader
-        batch = loader.batch_size or loader.batch_sampler.batch_size
-        total = batch * runner.world_size
-        device = next(runner.model.parameters()).device
-        group = runner.optim_wrapper.optimizer.param_groups[0]
-        rate = group.get('initial_lr', group['lr'])
-        runner.logger.info(
-            f'Training on {device.type} ({runner.world_size} process'
-            f'{"es" if runner.world_size > 1 else ""}): {len(loader.dataset)} images, '
-            f'{total} an iteration, {len(loader)} iterations an epoch, '
-            f'{runner.max_iters} in all. Learning rate {rate:g}'
-            f'{_about_rate(runner.cfg.get("auto_scale_lr"), total)}.'
-        )
+        runner.logger.info('\n' + introduction(runner))
         for line in (*_about_schedules(runner), *scale_warnings(runner.cfg)):
             runner.logger.warning(line)
 
@@ -180,18 +181,3 @@ def _about_schedules(runner: Runner) -> Iterator[str]:
     for name, (schedule, iters) in loop.schedules.items():
         for line in schedule_warnings(schedule, groups, Length(iters, 1, loader)):
             yield f'train_cfg.{name}: {line}'
-
-
-def _about_rate(auto_scale: dict | None, batch: int) -> str:
-    """Say whether the learning rate fits the batch size."""
-    base = (auto_scale or {}).get('base_batch_size')
-    if not base:
-        return ''
-    if auto_scale and auto_scale.get('enable'):
-        return f', scaled from {base} images an iteration to {batch}'
-    if base == batch:
-        return f', made for {base} images an iteration'
-    return (
-        f', made for {base} images an iteration and not scaled '
-        f'(--auto-scale-lr would multiply it by {batch / base:g})'
-    )

@@ -20,7 +20,7 @@ from mmdet.evaluation.functional.mean_ap import (
     tpfp_default,
 )
 from mmdet.registry import METRICS
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 
 
 @METRICS.register_module()
@@ -71,7 +71,8 @@ class PascalVocMetric(VOCMetric):
             ]
             known = [found['ap'] for found in classes if found['num_gts']]
             mean = float(np.mean(known)) if known else 0.0
-            logger.info(f'\nPascal VOC, {self.eval_mode}, IoU {threshold:g}')
+            title = f'\nPascal VOC, {self.eval_mode}, IoU {threshold:g}'
+            print_log(title, logger)  # as the table is
             print_map_summary(mean, classes, names, logger=logger)
             means[f'AP{round(threshold * 100):02d}'] = mean
         return {'mAP': float(np.mean(list(means.values()))), **means}

@@ -8,7 +8,10 @@ from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
 from mmfrcnn.training.freeze_norm import FreezeNormHook
 from mmfrcnn.training.loss_record import LossRecordHook
+from mmfrcnn.training.pictures import PicturesHook
 from mmfrcnn.training.profiling import ProfileHook
+from mmfrcnn.training.progress import ProgressHook
+from mmfrcnn.training.results import ResultsHook
 from mmfrcnn.training.step_log import StepLogProcessor
 
 __all__ = [
@@ -21,6 +24,9 @@ __all__ = [
     'DataWaitHook',
     'FreezeNormHook',
     'LossRecordHook',
+    'PicturesHook',
     'ProfileHook',
+    'ProgressHook',
+    'ResultsHook',
     'StepLogProcessor',
 ]

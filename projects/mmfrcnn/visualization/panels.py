@@ -16,6 +16,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from mmfrcnn.visualization.fed import PICTURE_WIDTH
 from mmfrcnn.visualization.painter import Painter
 
 ENLARGE = 2  # small pictures, so that class names can be read
@@ -75,6 +76,40 @@ def draw_panel(
     columns.append(column(f'detections, score >= {score_thr:g}: {len(shown)}'))
     gap = np.full((len(columns[0]), GAP, 3), PAPER, np.uint8)
     return np.hstack([columns[0], gap, columns[1], gap, columns[2]])
+
+
+def draw_pair(
+    picture: np.ndarray,
+    gt: InstanceData,
+    detections: InstanceData,
+    *,
+    painter: Painter,
+    score_thr: float,
+) -> np.ndarray:
+    """Draw ground truth and detections of one picture, side by side.
+
+    Args:
+        picture (np.ndarray): The picture.
+        gt (InstanceData): ``bboxes`` and ``labels``.
+        detections (InstanceData): ``bboxes``, ``labels`` and ``scores``.
+        painter (Painter): With the names of the classes.
+        score_thr (float): Draw detections from this score on.
+
+    Returns:
+        np.ndarray: The row, with a title above each picture.
+    """
+    zoom = max(1, PICTURE_WIDTH // picture.shape[1])
+    shown = detections[detections.scores >= score_thr]
+    columns = []
+    for found, title in (
+        (gt, f'ground truth: {len(gt)}'),
+        (shown, f'detections, score >= {score_thr:g}: {len(shown)}'),
+    ):
+        painter.start(picture[..., ::-1], zoom)
+        painter.objects(found)
+        columns.append(_titled(painter.picture()[..., ::-1], title))
+    gap = np.full((len(columns[0]), GAP, 3), PAPER, np.uint8)
+    return np.hstack([columns[0], gap, columns[1]])
 
 
 @torch.no_grad()

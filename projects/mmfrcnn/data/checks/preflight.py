@@ -43,7 +43,7 @@ class PreflightHook(Hook):
         for split in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{split}_loop')
             if isinstance(loop, BaseLoop):
-                for dataset in _plain_datasets(loop.dataloader.dataset):
+                for dataset in plain_datasets(loop.dataloader.dataset):
                     report = check_dataset(dataset, split)
                     if is_main_process():
                         runner.logger.info('\n' + report)
@@ -129,13 +129,13 @@ def _names(names) -> str:
     return shown + (', ...' if len(names) > 10 else '') if names else 'none'
 
 
-def _plain_datasets(dataset) -> Iterator[Surveyed]:
+def plain_datasets(dataset) -> Iterator[Surveyed]:
     """Yield the data sets inside any wrappers (repeated, concatenated, balanced)."""
     if isinstance(dataset, Surveyed):
         yield dataset
     for inner in [*getattr(dataset, 'datasets', ()), getattr(dataset, 'dataset', None)]:
         if inner is not None:
-            yield from _plain_datasets(inner)
+            yield from plain_datasets(inner)
 
 
 def _check_channels(model) -> None:

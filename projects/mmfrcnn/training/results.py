@@ -1,0 +1,141 @@
+"""results.csv: one row at each validation, of the whole run, however often resumed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+RESULTS = 'results.csv'
+Row: TypeAlias = dict[str, str]
+FIRST = ('epoch', 'iteration')
+
+
+@HOOKS.register_module()
+class ResultsHook(Hook):
+    """Writes ``WORK_DIR/results.csv``: rates, losses and metrics at each validation.
+
+    Columns are the epoch (passes over the data, perhaps not whole), the iteration, the
+    learning rate, each training loss, averaged over the iterations since the row
+    before as far as the log has them, and each metric. A resumed run goes on below the
+    rows up to its checkpoint. A file that no such run wrote is renamed.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._seen: dict[str, int] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Take over the rows of a run that is resumed."""
+        self._seen = {name: len(buffer.data[0]) for name, buffer in _losses(runner)}
+        if not is_main_process():
+            return
+        path = Path(runner.work_dir) / RESULTS
+        rows = read_results(path) if runner.iter else []
+        self.rows = [row for row in rows if int(row['iteration']) <= runner.iter]
+        if path.exists() and not rows:
+            aside = path.with_stem(f'{path.stem}_before_{runner.timestamp}')
+            path.rename(aside)
+            runner.logger.warning(
+                f'{path} is not of the run that begins here: it is now {aside}'
+            )
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Add a row."""
+        epoch = runner.iter / max(len(runner.train_dataloader), 1)
+        values: dict[str, Any] = {'epoch': round(epoch, 3), 'iteration': runner.iter}
+        if 'train/lr' in runner.message_hub.log_scalars:
+            values['lr'] = runner.message_hub.get_scalar('train/lr').current()
+        for name, buffer in _losses(runner):
+            length = len(buffer.data[0])
+            new = length - self._seen.get(name, 0)
+            self._seen[name] = length
+            # Fewer than before: alternating training has begun a step, and they anew.
+            values[name.removeprefix('train/')] = buffer.mean(new if new > 0 else None)
+        found = {k: v for k, v in (metrics or {}).items() if is_number(v)}
+        values |= dict(sorted(found.items(), key=lambda item: of_a_class(item[0])))
+        if not is_main_process():
+            return
+        earlier = [row for row in self.rows if int(row['iteration']) < runner.iter]
+        self.rows = [*earlier, {key: f'{value:.8g}' for key, value in values.items()}]
+        with tried(runner, RESULTS):
+            write_results(Path(runner.work_dir) / RESULTS, self.rows)
+
+
+def read_results(path: Path | str) -> list[Row]:
+    """Return the rows of a ``results.csv``; none, if it isn't one."""
+    try:
+        with open(path, newline='', encoding='utf-8') as stream:
+            reader = csv.DictReader(stream)
+            rows = [dict(row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    known = tuple(reader.fieldnames or ())[:2] == FIRST
+    return rows if known and all(row['iteration'].isdigit() for row in rows) else []
+
+
+def write_results(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows, whose keys may differ; whoever reads meanwhile reads whole ones."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    fresh = path.with_suffix('.tmp')
+    with open(fresh, 'w', newline='', encoding='utf-8') as stream:
+        writer = csv.DictWriter(stream, list(columns), restval='')
+        writer.writeheader()
+        writer.writerows(rows)
+    fresh.replace(path)
+
+
+def best_row(rows: Sequence[Row], metric: str) -> Row | None:
+    """Return the row with the highest value of a metric, the last of equal ones.
+
+    A metric with 'loss' in its name is best where it is lowest.
+    """
+    sign = -1 if 'loss' in metric else 1
+    known = [row for row in rows if math.isfinite(number(row.get(metric)))]
+    return max(
+        reversed(known), key=lambda row: sign * number(row[metric]), default=None
+    )
+
+
+def number(text: str | None) -> float:
+    """Return the number that a cell holds, NaN if it holds none."""
+    try:
+        return float(text or 'nan')
+    except ValueError:
+        return math.nan
+
+
+def of_a_class(metric: str) -> bool:
+    """Whether ``CocoMetric`` gives a metric for one class."""
+    return metric.endswith('_precision')
+
+
+def is_number(value: Any) -> bool:
+    """Whether a metric can be compared."""
+    return isinstance(value, int | float)
+
+
+@contextmanager
+def tried(runner: Runner, what: str) -> Iterator[None]:
+    """Warn if a record cannot be made: no training ends for its sake."""
+    try:
+        yield
+    except Exception as error:
+        runner.logger.warning(f'{what} was not made: {type(error).__name__}: {error}')
+
+
+def _losses(runner: Runner) -> list[tuple[str, Any]]:
+    scalars = runner.message_hub.log_scalars
+    return [
+        (k, v) for k, v in scalars.items() if k.startswith('train/') and 'loss' in k
+    ]
