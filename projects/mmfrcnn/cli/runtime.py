@@ -28,9 +28,6 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.training.console import QuietRunner, quiet_coco, quieten
 from mmfrcnn.training.progress import ProgressHook
 
-FEW_CLASSES = 20
-"""So many at most are listed with the AP of each."""
-
 
 def prepare(args: argparse.Namespace) -> Config:
     """Load and check the config of a run and settle its device, processes and folder.
@@ -160,31 +157,6 @@ def console(verbose: bool) -> Iterator[ProgressHook | None]:
             yield progress if is_main_process() else None
         finally:
             progress.close()
-
-
-def evaluate_each_class(config: Config, split: str) -> None:
-    """Have ``CocoMetric`` give the AP of each class too, where they are few.
-
-    Not where a config says otherwise, or saves the best checkpoint by the first metric,
-    which would be that of a class; nor for names that a tracker might refuse.
-
-    Args:
-        config (Config): Of the run; changed in place.
-        split (str): ``val`` or ``test``.
-    """
-    loader = config.get(f'{split}_dataloader') or {}
-    classes = (loader.get('dataset') or {}).get('metainfo', {}).get('classes', ())
-    saved = config.get('default_hooks', {}).get('checkpoint', {}).get('save_best')
-    if (
-        not 0 < len(classes) <= FEW_CLASSES
-        or 'auto' in (saved if isinstance(saved, list | tuple) else [saved])
-        or not all(re.fullmatch(r'[\w .-]+', str(name)) for name in classes)
-    ):
-        return
-    evaluators = config.get(f'{split}_evaluator') or []
-    for one in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
-        if one.get('type') == 'CocoMetric' and not one.get('format_only'):
-            one.setdefault('classwise', True)
 
 
 def leave_processes() -> None:

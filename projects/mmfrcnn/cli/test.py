@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmfrcnn.cli.checking.needs import check_needs
+from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.outputs import (
     check_file,
     check_folder,
@@ -28,7 +29,6 @@ from mmfrcnn.cli.results import CocoResults
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
-    evaluate_each_class,
     explained,
     is_main_process,
     leave_processes,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -61,8 +62,17 @@ def add_trackers(config: Config, names: Sequence[str]) -> None:
         logger.setdefault('log_metric_by_epoch', False)
 
 
-def _mlflow(config: Config) -> dict[str, str]:
-    """Return where MLflow keeps its runs: its server, or a database in the folder."""
-    folder = Path(config.work_dir).absolute()
-    uri = os.environ.get('MLFLOW_TRACKING_URI', f'sqlite:///{folder}/mlflow.db')
-    return {'tracking_uri': uri, 'run_name': folder.name}
+def _mlflow(config: Config) -> dict[str, Any]:
+    """Return settings under which runs go where MLflow itself would put them.
+
+    mmengine would put them into the folder of each log, in a way (files) that MLflow
+    has left behind. Here ``mlflow ui``, started in the same folder, shows them.
+    """
+    from mlflow import get_tracking_uri  # type: ignore[import-not-found]
+
+    return {
+        'tracking_uri': get_tracking_uri(),
+        'exp_name': os.environ.get('MLFLOW_EXPERIMENT_NAME'),
+        'run_name': Path(config.work_dir).absolute().name,
+        'artifact_suffix': ('.csv', '.json', '.log', '.py'),
+    }

@@ -19,12 +19,12 @@ from mmfrcnn.cli.checking.scales import scale_warnings
 from mmfrcnn.cli.checking.schedules import Length, schedule_warnings
 from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
+from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.introduction import introduction
 from mmfrcnn.cli.precision import use_mixed_precision
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
-    evaluate_each_class,
     explained,
     leave_processes,
     prepare,

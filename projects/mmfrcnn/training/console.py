@@ -7,7 +7,6 @@ the warnings of all.
 
 from __future__ import annotations
 
-import builtins
 import logging
 import os
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import mmcv
 import mmdet
 import mmengine
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner
 from pycocotools import coco, cocoeval
 from tqdm import tqdm
@@ -30,6 +29,7 @@ FRAMEWORKS = tuple(
 OF_THEMSELVES = (
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
+    'Please make sure that the mlflow server is running',
     '`save_param_scheduler` is True but `self.param_schedulers` is None',
 )
 """How warnings begin that mmengine gives of its own parts, in every run."""
@@ -94,17 +94,15 @@ class ConsoleHandler(logging.StreamHandler):
 
 @contextmanager
 def quiet_coco() -> Iterator[None]:
-    """Have pycocotools not tell that it loads, indexes and evaluates.
+    """Have the log file told, and not the console, what pycocotools prints.
 
-    What it prints to another place (mmdet reads its summary so) is printed.
+    That it loads, indexes and evaluates; and its summary, whose figures are metrics.
     """
-    console = sys.stdout
 
-    def write(*words: Any, **options: Any) -> None:
-        if sys.stdout is not console:
-            builtins.print(*words, **options)
+    def to_log(*words: Any, **options: Any) -> None:
+        print_log(' '.join(map(str, words)), 'current')
 
-    coco.print = cocoeval.print = write
+    coco.print = cocoeval.print = to_log
     try:
         yield
     finally:

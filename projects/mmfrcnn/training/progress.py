@@ -20,6 +20,7 @@ from mmfrcnn.training.console import say
 from mmfrcnn.training.results import (
     RESULTS,
     Row,
+    as_cell,
     best_row,
     is_number,
     number,
@@ -60,7 +61,7 @@ class ProgressHook(Hook):
     ) -> None:
         """Move the bar; when the log is written, say what it says."""
         place = _place(runner)
-        self._advance(place, runner.iter, runner.max_iters)
+        self._advance(place, runner.iter, runner.max_iters, leave=True)
         if self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(
             runner.train_dataloader, batch_idx
         ):
@@ -128,7 +129,7 @@ class ProgressHook(Hook):
             self._bar.close()
             self._bar = None
 
-    def _advance(self, title: str, done: int, total: int) -> None:
+    def _advance(self, title: str, done: int, total: int, leave: bool = False) -> None:
         """Move the bar by one, on a terminal."""
         if not sys.stdout.isatty():
             return
@@ -136,6 +137,8 @@ class ProgressHook(Hook):
             self._bar = tqdm(
                 total=total,
                 initial=done,
+                desc=title,
+                leave=leave,
                 bar_format=BAR,
                 file=sys.stdout,
                 dynamic_ncols=True,
@@ -228,15 +231,14 @@ def metric_table(
     width = max((len(key) for key in metrics), default=0) + 1
     lines = [title]
     for key, value in metrics.items():
-        best, note = best_row(rows, key), ''
+        shown, best, note = f'{value:.3f}', best_row(rows, key), ''
         if value < 0:
-            note = 'there is no such object'  # COCO's -1
+            shown, note = '-', 'there is no such object'  # COCO's -1
+        elif best is not None and as_cell(value) == best[key]:
+            note = 'best so far'
         elif best is not None:
-            highest = number(best[key])
-            note = f'best {highest:.4g} after iteration {best["iteration"]}'
-            # As the file has it, rounded.
-            note = 'best so far' if f'{value:.8g}' == best[key] else note
-        lines.append(f'  {key + ":":{width}} {value:<8.4g} {note}'.rstrip())
+            note = f'best {number(best[key]):.3f} after iteration {best["iteration"]}'
+        lines.append(f'  {key + ":":{width}} {shown:7} {note}'.rstrip())
     if of_class:
         classes = ', '.join(f'{name} {ap:.3f}' for name, ap in of_class.items())
         lines.append(f'  AP of each class: {classes}')
@@ -259,7 +261,7 @@ def _farewell(runner: Runner, metric: str) -> list[str]:
 
 def _checkpoint_of(runner: Runner, row: Row, metric: str) -> str:
     """Name the checkpoint of a row, or say that it's not kept, and how it would be."""
-    what = f'{metric} {number(row[metric]):.4g} after iteration {row["iteration"]}'
+    what = f'{metric} {number(row[metric]):.3f} after iteration {row["iteration"]}'
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     for hook in hooks[:1]:
         count = row['epoch' if hook.by_epoch else 'iteration']

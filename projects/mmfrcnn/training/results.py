@@ -67,7 +67,7 @@ class ResultsHook(Hook):
         if not is_main_process():
             return
         earlier = [row for row in self.rows if int(row['iteration']) < runner.iter]
-        self.rows = [*earlier, {key: f'{value:.8g}' for key, value in values.items()}]
+        self.rows = [*earlier, {key: as_cell(value) for key, value in values.items()}]
         with tried(runner, RESULTS):
             write_results(Path(runner.work_dir) / RESULTS, self.rows)
 
@@ -78,10 +78,11 @@ def read_results(path: Path | str) -> list[Row]:
         with open(path, newline='', encoding='utf-8') as stream:
             reader = csv.DictReader(stream)
             rows = [dict(row) for row in reader]
+            known = tuple(reader.fieldnames or ())[:2] == FIRST
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-    known = tuple(reader.fieldnames or ())[:2] == FIRST
-    return rows if known and all(row['iteration'].isdigit() for row in rows) else []
+    whole = known and all((row['iteration'] or '').isdigit() for row in rows)
+    return rows if whole else []
 
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:
@@ -105,6 +106,11 @@ def best_row(rows: Sequence[Row], metric: str) -> Row | None:
     return max(
         reversed(known), key=lambda row: sign * number(row[metric]), default=None
     )
+
+
+def as_cell(value: float) -> str:
+    """Write a number as the file has it."""
+    return f'{value:.8g}'
 
 
 def number(text: str | None) -> float:

@@ -163,8 +163,9 @@ def _look_at_share(dataset: Surveyed) -> Survey:
     rank, processes = get_dist_info()
     share = Survey('', tuple(dataset.metainfo['classes']), [])
     indices = range(rank, len(dataset), processes)
-    shown = {'desc': 'looking at images', 'unit': 'image', 'disable': rank > 0}
-    for index in tqdm(indices, delay=2, **shown):
+    # None: on a terminal only.
+    shown = {'desc': 'looking at images', 'disable': True if rank else None}
+    for index in tqdm(indices, delay=2, unit='image', **shown):
         info = dataset.get_data_info(index)
         share.hold(info)
         if dataset.backend_args is None:  # else the images are not on a disk

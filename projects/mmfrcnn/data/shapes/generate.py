@@ -203,7 +203,8 @@ def _make_split(root: Path, split: str, seed: int, count: int, workers: int) -> 
     folder.mkdir(exist_ok=True)
     images, annotations = [], []
     pictures = _draw_all(partial(_draw_to_file, folder, seed, split), count, workers)
-    progress = tqdm(pictures, f'{folder}', total=count, unit='picture', mininterval=1.0)
+    shown = {'unit': 'picture', 'mininterval': 1.0, 'disable': None}  # on a terminal
+    progress = tqdm(pictures, f'{folder}', total=count, **shown)
     for index, found in enumerate(progress):
         images.append(
             {
