@@ -52,9 +52,12 @@ setup(
         'dev': requirements('dev'),
         'docs': requirements('docs'),
         'lite': requirements('lite'),
+        'mlflow': requirements('mlflow'),
         'results': requirements('results'),
         'safetensors': requirements('safetensors'),
+        'tensorboard': requirements('tensorboard'),
         'timm': requirements('timm'),
+        'wandb': requirements('wandb'),
         'weights': requirements('weights'),
     },
     classifiers=[

@@ -52,5 +52,5 @@ def test_demo_trains_evaluates_and_draws_and_runs_again_at_once(tmp_path, option
 
     again = demo(tmp_path, options)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert 'Iter(train)' not in again.stdout  # not trained again
+    assert 'eta: ' not in again.stdout  # not trained again
     assert again.stdout.splitlines()[-1] == first.stdout.splitlines()[-1]

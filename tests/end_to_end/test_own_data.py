@@ -66,7 +66,7 @@ def said_before_training(folder: Path, more: str) -> str:
     (folder / 'mine.py').write_text(f"_base_ = './tiny.py'\n{more}")
     result = run_tool('train.py', folder / 'mine.py', '--work-dir', folder / 'run')
     assert result.returncode == 0, result.stderr
-    before, first, _ = (result.stdout + result.stderr).partition('(train)')
+    before, first, _ = (result.stdout + result.stderr).partition('eta: ')
     assert first
     return before
 

@@ -83,7 +83,7 @@ def average_recall(gt: COCO, proposals: dict) -> float:
 
 def test_the_rpn_is_measured_by_recall_and_its_proposals_stored(proposals) -> None:
     folder, output = proposals
-    recalls = dict(re.findall(r'coco/AR@(\d+): ([\d.]+)', output))
+    recalls = dict(re.findall(r'coco/AR@(\d+): +([\d.]+)', output))
     assert recalls.keys() == {'100', '300', '1000'}
     stored = StoredProposals(folder / 'proposals.npz')
     gt = COCO(str(folder / 'data/train.json'))

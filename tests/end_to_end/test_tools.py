@@ -112,7 +112,7 @@ def test_nothing_to_resume_starts_from_scratch_and_scales_the_rate(
     result = run_tool('train.py', trained / 'tiny.py', *args, *epochs(1))
     assert result.returncode == 0, result.stderr
     assert 'Nothing to resume' in result.stdout
-    assert 'Learning rate 0.0025, scaled from 16 images' in result.stdout
+    assert 'rate     0.0025 (SGD), scaled from 16 images' in result.stdout
 
 
 def test_two_processes_train_as_one_with_the_same_global_batch(
@@ -139,7 +139,7 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
 
     result = run_tool('dist_test.sh', config, two / f'epoch_{EPOCHS}.pth', 2)
     assert result.returncode == 0, result.stderr
-    assert 'coco/bbox_mAP:' in result.stdout
+    assert 'coco/bbox_mAP: ' in result.stdout
 
 
 @pytest.fixture(scope='module')
@@ -151,7 +151,7 @@ def tested(trained: Path) -> dict[int, list[dict]]:
     args += ['--out', out, '--show-dir', pictures, '--work-dir', trained / 'test']
     result = run_tool('test.py', *args)
     assert result.returncode == 0, result.stderr
-    assert 'coco/bbox_mAP:' in result.stdout
+    assert 'coco/bbox_mAP: ' in result.stdout
     assert {p.name for p in pictures.glob('[!.]*')} == {
         p.name for p in (trained / 'data/images').iterdir()
     }

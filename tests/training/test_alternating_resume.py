@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_within_its_step(resumed, trained) -> None:
     assert 'Resuming from ' in output
     assert 'Step 1/4' not in output
     assert 'Step 2/4: Fast R-CNN' in output
-    first = next(x for x in output.splitlines() if ' Step 2/4 [' in x)
+    first = next(x for x in output.splitlines() if x.startswith('Step 2/4 ['))
     done = int(first.partition('Step 2/4 [')[2].partition('/')[0]) - 1
     assert done >= 1
     # As if never killed: the same images, samples, rates and momentum.
