@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from PIL import Image
 
-from mmfrcnn.data.checks.preflight import _plain_datasets, check_dataset
+from mmfrcnn.data.checks.preflight import check_dataset, plain_datasets
 from mmfrcnn.data.checks.unreadable import explain_data_error
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.errors import UserError
@@ -153,8 +153,8 @@ def test_dropped_images_are_counted(make_coco):
 def test_finds_the_data_sets_inside_wrappers(make_coco, make_voc):
     coco, voc = CocoDataset(**make_coco()), XMLDataset(**make_voc())
     joined = ConcatDataset([coco, voc], ignore_keys=['palette'])
-    assert list(_plain_datasets(joined)) == [coco, voc]
-    assert list(_plain_datasets(RepeatDataset(coco, times=2))) == [coco]
+    assert list(plain_datasets(joined)) == [coco, voc]
+    assert list(plain_datasets(RepeatDataset(coco, times=2))) == [coco]
 
 
 def explained(dataset: dict) -> str:
