@@ -22,6 +22,7 @@ from mmfrcnn import (  # noqa: E402
     training,
     weights,
 )
+from mmfrcnn.cli.in_python import train  # noqa: E402
 from mmfrcnn.deploy import Detector  # noqa: E402
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     'deploy',
     'evaluation',
     'modeling',
+    'train',
     'training',
     'weights',
 ]

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,15 @@ def top_level_keys() -> set[str]:
     return RUNNER_KEYS | set(READ_ELSEWHERE)
 
 
-def load_config(path: str, options: Sequence[str] | None = None) -> Config:
+def load_config(
+    path: str, options: Sequence[str] | Mapping[str, Any] | None = None
+) -> Config:
     """Read a config file and merge overrides into it.
 
     Args:
         path (str): The config file, or ``mmfrcnn::`` and one of the package's.
-        options (Sequence[str] | None): ``key=value`` pairs, as mmengine's `DictAction`
-            understands them.
+        options (Sequence[str] | Mapping[str, Any] | None): ``key=value`` pairs, as
+            mmengine's `DictAction` understands them, or values by dotted key.
 
     Returns:
         Config: The config.
@@ -61,7 +63,10 @@ def load_config(path: str, options: Sequence[str] | None = None) -> Config:
     path = config_path(path)
     config = _read(path)
     _check_top_level(config, path)
-    overrides = parse_options(options or ())
+    if isinstance(options, Mapping):
+        overrides = dict(options)
+    else:
+        overrides = parse_options(options or ())
     variables = {
         name: like(name, overrides.pop(name), config[name])
         for name in set(overrides) & set(config) - top_level_keys()

@@ -21,6 +21,7 @@ from mmfrcnn.cli.checking.work_dir import check_unused, checkpoint_template
 from mmfrcnn.cli.config import leaves
 from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.introduction import introduction
+from mmfrcnn.cli.out_of_memory import while_memory_lasts
 from mmfrcnn.cli.precision import use_mixed_precision
 from mmfrcnn.cli.runtime import (
     build_runner,
@@ -51,6 +52,11 @@ from mmfrcnn.weights.fitting import (
 
 def run(args: argparse.Namespace) -> None:
     """Train as the command line says."""
+    train_from(args)
+
+
+def train_from(args: argparse.Namespace) -> Runner:
+    """Train as the command line says; return the Runner that did."""
     check_trackers(args.log)
     config = prepare(args)
     if config.get('train_dataloader') is None or config.get('train_cfg') is None:
@@ -63,6 +69,12 @@ def run(args: argparse.Namespace) -> None:
     _choose_start(config, args.resume)
     evaluate_each_class(config, 'val')
     add_trackers(config, args.log)
+    runner = while_memory_lasts(lambda: _train(config, args), config)
+    leave_processes()
+    return runner
+
+
+def _train(config: Config, args: argparse.Namespace) -> Runner:
     with explained(config), console(args.verbose) as progress:
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
@@ -78,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
         if args.cuda_graphs:
             runner.register_hook(CudaGraphHook())
         runner.train()
-    leave_processes()
+    return runner
 
 
 def _scale_learning_rate(config: Config) -> None:
