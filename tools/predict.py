@@ -7,6 +7,7 @@ Its annotations alone are a COCO results list. Run again after an interruption, 
 predicts only what is missing.
 
 Examples:
+    python tools/predict.py photos work_dirs/pets --out-dir predictions
     python tools/predict.py photos CONFIG CHECKPOINT --out-dir predictions
     python tools/predict.py street.mp4 CONFIG CHECKPOINT --out-dir predictions
     python tools/predict.py photo.jpg CONFIG CHECKPOINT --out-dir out --score-thr 0.5
@@ -25,8 +26,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('input', help='image, folder (searched below) or video')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'config', help="config file, or a run's folder in place of both"
+    )
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
     parser.add_argument('--out-dir', required=True, help='folder for the results')
     parser.add_argument(
         '--score-thr',

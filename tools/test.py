@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on the test set of a config.
 
 Examples:
+    python tools/test.py work_dirs/pets              # the best checkpoint of a run
     python tools/test.py CONFIG CHECKPOINT
     python tools/test.py CONFIG CHECKPOINT --out results.json --show-dir pictures
     python tools/test.py CONFIG CHECKPOINT --tta     # with test-time augmentation
@@ -19,8 +20,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'config', help="config file, or a run's folder in place of both"
+    )
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
     parser.add_argument(
         '--work-dir',
         help='folder for the log and the metrics; without it the work_dir of the '

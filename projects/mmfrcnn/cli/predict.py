@@ -23,6 +23,7 @@ from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
 from mmfrcnn.cli.precision import choose_precision
+from mmfrcnn.cli.run_folder import name_files
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, Video, open_source
 from mmfrcnn.data.images import UnreadableImageError
@@ -40,6 +41,7 @@ JOURNAL = 'journal.jsonl'
 
 def run(args: argparse.Namespace) -> int:
     """Predict as the command line says; return the exit code."""
+    name_files(args)
     source = open_source(args.input)
     out_dir = Path(args.out_dir)
     _check_arguments(args, source)

@@ -26,6 +26,7 @@ from mmfrcnn.cli.outputs import (
 )
 from mmfrcnn.cli.precision import choose_precision
 from mmfrcnn.cli.results import CocoResults
+from mmfrcnn.cli.run_folder import name_files
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
@@ -46,6 +47,7 @@ PICKLES = ('.pkl', '.pickle')
 
 def run(args: argparse.Namespace) -> None:
     """Test as the command line says."""
+    name_files(args)
     if args.out and not args.out.endswith(('.json', *PICKLES)):
         raise UserError(
             f'--out {args.out}: detections are written as COCO JSON or as a pickle of '
