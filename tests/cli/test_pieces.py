@@ -467,3 +467,24 @@ def test_images_of_browsers_and_old_pages_are_read(tmp_path, suffix):
     write_picture(tmp_path / 'out' / pictures.name(0), pictures.read(0))
     with Image.open(tmp_path / 'out' / pictures.name(0)) as written:
         assert (written.format, written.size) == (kind, (40, 30))
+
+
+def test_images_of_kinds_that_are_not_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmfrcnn.cli import sources
+    from mmfrcnn.data import images
+
+    for module in (images, sources):
+        monkeypatch.setattr(module, 'reads_heif', lambda: False)
+    (tmp_path / 'a.HEIC').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0')
+    (tmp_path / 'b.dng').write_bytes(b'raw')
+    with pytest.raises(UserError, match=r'no images here .* Passed over: 2 .* a\.HEIC'):
+        open_source(str(tmp_path))
+    cv2.imwrite(str(tmp_path / 'c.png'), np.zeros((4, 5, 3), np.uint8))
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Pictures)
+    assert len(source) == 1 and source.passed_over == ['a.HEIC', 'b.dng']
+    assert 'a.HEIC; b.dng. Save them as JPEG or PNG' in source.about_others()
+    with pytest.raises(UnreadableImageError, match='pip install pillow-heif'):
+        open_source(str(tmp_path / 'a.HEIC')).read(0)

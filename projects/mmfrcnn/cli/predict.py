@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Predict as the command line says; return the exit code."""
     name_files(args)
     source = open_source(args.input)
+    if isinstance(source, Pictures) and source.passed_over:
+        print(source.about_others())
     out_dir = Path(args.out_dir)
     _check_arguments(args, source)
     check_folder('--out-dir', out_dir, lambda folder: is_journal(folder / JOURNAL))

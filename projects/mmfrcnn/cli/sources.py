@@ -7,8 +7,15 @@ from pathlib import Path
 import mmcv
 import numpy as np
 
-from mmfrcnn.data.images import SUFFIXES, UnreadableImageError, decode_image
-from mmfrcnn.errors import UserError
+from mmfrcnn.data.images import (
+    HEIF,
+    NOT_READ,
+    SUFFIXES,
+    UnreadableImageError,
+    decode_image,
+    reads_heif,
+)
+from mmfrcnn.errors import UserError, first_of
 
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
@@ -18,14 +25,37 @@ class Pictures:
 
     Args:
         path (Path): An image file or a folder.
+
+    Attributes:
+        passed_over (list[str]): Images of kinds that are not read, by name.
     """
 
     def __init__(self, path: Path) -> None:
         self.root = path if path.is_dir() else path.parent
-        files = path.rglob('*') if path.is_dir() else [path]
-        self.paths = sorted(f for f in files if f.suffix.lower() in SUFFIXES)
+        files = sorted(path.rglob('*')) if path.is_dir() else [path]
+        read = (*SUFFIXES, *HEIF) if reads_heif() or not path.is_dir() else SUFFIXES
+        self.paths = [f for f in files if f.suffix.lower() in read]
+        others = set((*HEIF, *NOT_READ)) - set(read)
+        self.passed_over = [
+            f.relative_to(self.root).as_posix()
+            for f in files
+            if f.suffix.lower() in others
+        ]
         if not self.paths:
-            raise UserError(f'{path}: no images here ({", ".join(SUFFIXES)})')
+            raise UserError(
+                f'{path}: no images here ({", ".join(read)}). {self.about_others()}'
+            )
+
+    def about_others(self) -> str:
+        """Say which images are passed over, or nothing."""
+        if not self.passed_over:
+            return ''
+        return (
+            f'Passed over: {len(self.passed_over)} images of kinds that are not read: '
+            f'{first_of(self.passed_over)}. Save them as JPEG or PNG'
+            + ' (.heic is read with pip install pillow-heif)'
+            * (not reads_heif())
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,7 +129,7 @@ def open_source(path: str) -> Pictures | Video:
     file = Path(path)
     if not file.exists():
         raise UserError(f'no such image, folder or video: {path}')
-    if file.is_dir() or file.suffix.lower() in SUFFIXES:
+    if file.is_dir() or file.suffix.lower() in (*SUFFIXES, *HEIF):
         return Pictures(file)
     if file.suffix.lower() in VIDEOS:
         return Video(file)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import mmcv
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmfrcnn.errors import UserError
 
@@ -18,6 +21,13 @@ SUFFIXES = (
     *('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif'),
     *('.tif', '.tiff', '.webp'),
 )
+HEIF = ('.heic', '.heif')
+"""Of phones; read by Pillow where the package pillow-heif is installed."""
+NOT_READ = (
+    *('.avif', '.jxl', '.jp2', '.psd', '.svg'),
+    *('.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.rw2'),
+)
+"""Images that are named, and not read."""
 ORIENTATION = 0x0112  # the EXIF tag
 QUARTER_TURNS = (5, 6, 7, 8)  # its values that exchange width and height
 TURNS = {
@@ -34,8 +44,30 @@ MAX_PIXELS, MAX_SIDE = 1 << 30, 1 << 20
 """What OpenCV decodes at most, unless its environment variables say otherwise."""
 
 
+HEIF_STARTS = (b'ftypheic', b'ftypheix', b'ftypmif1', b'ftyphevc')
+
+
 class UnreadableImageError(Exception):
     """An image that can't be decoded."""
+
+
+def reads_heif() -> bool:
+    """Whether the package that reads the pictures of phones is installed."""
+    return find_spec('pillow_heif') is not None
+
+
+def _decode_heif(data: bytes) -> np.ndarray:
+    if not reads_heif():
+        raise UnreadableImageError(
+            'HEIF, which needs the package pillow-heif: pip install pillow-heif'
+        )
+    import_module('pillow_heif').register_heif_opener()
+    try:
+        with Image.open(BytesIO(data)) as image:
+            upright = ImageOps.exif_transpose(image).convert('RGB')
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UnreadableImageError(f'broken HEIF: {error}') from error
+    return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -49,6 +81,8 @@ def decode_image(data: bytes) -> np.ndarray:
     """
     if not data:
         raise UnreadableImageError('an empty file')
+    if data[4:12] in HEIF_STARTS:
+        return _decode_heif(data)
     try:
         image = mmcv.imfrombytes(data)
     except cv2.error as error:
