@@ -48,7 +48,7 @@ PYTHON_BLOCKS = {
     'docs/data.md': 'a part of a config',
     'docs/extending.md': "a project of the reader's, and a stock config of mmdet",
     'docs/install.md': 'the first line of a config',
-    'docs/training.md': 'what configs/alternating holds',
+    'docs/training.md': 'what configs/alternating holds; tests/cli/test_in_python.py',
 }
 """For each page with Python: the test that runs it, or why none does."""
 
