@@ -19,6 +19,8 @@ from pathlib import Path
 
 import torch
 
+from tests.plain_figures import draw_none
+
 REPO = Path(__file__).resolve().parents[1]
 
 _forks = multiprocessing.get_context('forkserver')
@@ -88,6 +90,7 @@ def _become(
     os.chdir(cwd)
     torch.set_num_threads(1)
     gc.freeze()  # a collection need not look through the imports
+    draw_none()
     sys.argv = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')

@@ -56,6 +56,15 @@ def test_configs_come_back_as_they_were(repo_root):
         assert read_values(config.pretty_text) == config.to_dict()
 
 
+def test_keys_that_are_no_names_are_read():
+    config = Config(dict(custom_keys={'backbone.layer1': dict(lr_mult=0.1), 'neck': 1}))
+    assert 'dict({' in config.pretty_text
+    assert read_values(config.pretty_text) == config.to_dict()
+    for text in ('a = dict([(1, 2)])', 'a = dict({1: 2}, b=3)', 'a = dict({**b})'):
+        with pytest.raises(ValueError, match='malformed'):
+            read_values(text)
+
+
 def test_an_inferencer_still_finds_the_config_in_a_checkpoint(repo_root, tmp_path):
     config = Config.fromfile(repo_root / 'configs/shapes/faster-rcnn_r18_fpn_shapes.py')
     init_default_scope('mmdet')

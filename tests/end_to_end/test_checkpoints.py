@@ -23,7 +23,7 @@ from tests.tools import REPO
 from .tiny import make_config, run_here
 
 # Counted here, and not by reading all configs before any test is run.
-NUM_RECIPES = 11
+NUM_RECIPES = 13
 RECIPE = ('optim_wrapper', 'param_scheduler', 'default_hooks', 'custom_hooks')
 
 

@@ -103,13 +103,11 @@ def test_the_log_says_how_the_rate_is_scaled(scaled, config_of, drawn):
     runner.logger.info = lines.append
     runner.register_hook(TrainingReport(), priority='VERY_LOW')
     runner.train()
-    report = next(line for line in lines if line.startswith('Training on'))
+    report = next(line for line in lines if 'Training on' in line)
     if scaled:
-        assert (
-            'Learning rate 0.00125, scaled from 16 images an iteration to 1' in report
-        )
+        assert '0.00125 (SGD), scaled from 16 images an iteration to 1' in report
     else:
-        assert 'Learning rate 0.02, made for 16 images an iteration' in report
+        assert '0.02 (SGD), made for 16 images an iteration' in report
 
 
 def test_augmented_at_test_time(config_of, drawn):

@@ -49,13 +49,18 @@ def read_values(text: str) -> dict[str, Any]:
 
 
 class _PlainDicts(ast.NodeTransformer):
-    """Turns ``dict(a=1)`` into ``{'a': 1}``, which `ast.literal_eval` takes."""
+    """Turns ``dict(a=1)`` into ``{'a': 1}``, which `ast.literal_eval` takes.
+
+    And ``dict({'a.b': 1})``, as mmengine writes keys that are no names.
+    """
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Replace a call of ``dict`` with keywords; leave others to be refused."""
         self.generic_visit(node)
         names = [keyword.arg for keyword in node.keywords]
         is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict'
+        if is_dict and not names and len(node.args) == 1:
+            return node.args[0] if isinstance(node.args[0], ast.Dict) else node
         if not is_dict or node.args or None in names:
             return node
         keys: list[ast.expr | None] = [ast.Constant(name) for name in names]
