@@ -148,6 +148,11 @@ def test_the_same_again_gives_the_same_and_other_lists_are_kept(folder):
     assert not Path('third.py').exists()
 
 
+def test_a_folder_that_is_not_there_is_named_first(folder):
+    with pytest.raises(UserError, match='--out no/a.py: there is no folder no'):
+        new('pets', out='no/a.py')
+
+
 def test_pictures_in_two_splits_are_named(folder, capsys):
     coco_one_folder_of_images(folder / 'pets')
     images = folder / 'pets/images'

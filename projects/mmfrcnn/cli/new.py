@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out or f'{_name(root)}.py')
     if out.exists():
         raise UserError(f'{out} is there already. Name another file: --out FILE')
+    if not out.parent.is_dir():
+        raise UserError(f'--out {out}: there is no folder {out.parent}')
     init_default_scope('mmdet')
     found = recognise(root, args.format)
     pictures = [one for split in found.pictures.values() for one in split]
