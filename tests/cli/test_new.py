@@ -149,7 +149,7 @@ def test_the_same_again_gives_the_same_and_other_lists_are_kept(folder):
 
 
 def test_a_folder_that_is_not_there_is_named_first(folder):
-    with pytest.raises(UserError, match='--out no/a.py: there is no folder no'):
+    with pytest.raises(UserError, match=r'--out no/a\.py: there is no folder no'):
         new('pets', out='no/a.py')
 
 
