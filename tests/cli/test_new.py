@@ -216,6 +216,18 @@ def test_names_with_quotes_and_spaces_stay_what_they_are(folder):
     assert config.train_dataloader.dataset.data_root == "it's data"
 
 
+@pytest.mark.parametrize('epochs', [1, 12, 100, 5000])
+def test_the_warm_up_is_a_tenth_of_the_run_whatever_its_length(folder, epochs):
+    voc_labelimg(folder / 'pets')
+    new('pets')
+    config = load_config('pets.py', [f'max_epochs={epochs}'])
+    iterations = epochs * len(Path('pets.splits/train.txt').read_text().split())
+    warm_up = config.param_scheduler[0].end
+    assert config.train_dataloader.batch_size == 1
+    assert warm_up == max(1, min(500, iterations // 10))
+    assert config.param_scheduler[1].T_max == config.train_cfg.max_epochs == epochs
+
+
 def test_a_folder_name_is_no_code(folder):
     name = 'pets\nimport os; os.mkdir("executed")\n#'
     voc_labelimg(folder / name)

@@ -90,7 +90,7 @@ def _choose(
     scale, why_scale = boxes.choose_scale(sizes, device)
     anchor_scale, ratios, why_anchors = boxes.choose_anchors(sizes, scale)
     batch_size, why_batch = choices.choose_batch_size(device, len(training))
-    epochs, warm_up, why_epochs = choices.choose_length(len(training), batch_size)
+    epochs, iterations, why_epochs = choices.choose_length(len(training), batch_size)
     flips, why_flips = choices.may_flip(found.classes, args.flip)
     balance, why_balance = choices.choose_balance(training, found.classes)
     return Chosen(
@@ -104,7 +104,7 @@ def _choose(
         anchors=(anchor_scale, ratios),
         batch_size=batch_size,
         epochs=epochs,
-        warm_up=warm_up,
+        iterations=iterations,
         flips=flips,
         balance=balance,
         why=dict(

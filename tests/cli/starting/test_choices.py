@@ -45,11 +45,11 @@ def test_few_images_make_small_batches(images, size):
 
 @pytest.mark.parametrize('images', [1, 4, 20, 50, 200, 292, 5000, 100_000])
 @pytest.mark.parametrize('batch_size', [1, 4, 16])
-def test_the_warm_up_is_a_tenth_at_most(images, batch_size):
-    epochs, warm_up, _ = choices.choose_length(images, batch_size)
-    iterations = epochs * -(-images // batch_size)
+def test_the_length_of_a_run(images, batch_size):
+    epochs, iterations, why = choices.choose_length(images, batch_size)
     assert 12 <= epochs <= 100
-    assert 1 <= warm_up <= max(iterations / 10, 1) and warm_up <= 500
+    assert (iterations - 1) * batch_size < images <= iterations * batch_size
+    assert f'{images} images: {epochs * iterations} iterations' == why
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,10 @@ def choose_batch_size(device: str, images: int) -> tuple[int, str]:
 
 
 def choose_length(images: int, batch_size: int) -> tuple[int, int, str]:
-    """Choose the epochs and the iterations of the warm-up, and say why."""
+    """Choose the epochs, of so many iterations, and say why."""
     epochs = min(max(round(IMAGES_SEEN / images), 12), 100)
-    iterations = epochs * -(-images // batch_size)
-    warm_up = min(iterations // 10, 500)
-    return epochs, max(warm_up, 1), f'{images} images: {iterations} iterations'
+    iterations = -(-images // batch_size)
+    return epochs, iterations, f'{images} images: {epochs * iterations} iterations'
 
 
 def may_flip(classes: Sequence[str], answer: str | None) -> tuple[bool, str]:

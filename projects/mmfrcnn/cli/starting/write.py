@@ -8,6 +8,8 @@ from typing import Any
 
 RATE = 0.0025
 """Learning rate for each image of an iteration."""
+LONGEST_WARM_UP = 500
+"""Iterations in which the rate rises at most, however long the run is."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Chosen:
         anchors: The anchors' scale (times the stride) and ratios (height over width).
         batch_size: Images an iteration.
         epochs: Of the run.
-        warm_up: Iterations in which the learning rate rises.
+        iterations: Of an epoch.
         flips: Whether mirrored images are shown.
         balance: ``oversample_thr``, or None.
         why: The reasons: of ``splits``, ``network``, ``scale``, ``anchors``,
@@ -42,7 +44,7 @@ class Chosen:
     anchors: tuple[int, Sequence[float]]
     batch_size: int
     epochs: int
-    warm_up: int
+    iterations: int
     flips: bool
     balance: float | None
     why: dict[str, str]
@@ -88,8 +90,8 @@ def config_text(chosen: Chosen) -> str:
         'optim_wrapper = dict(optimizer=dict(lr=batch_size * '
         f'{RATE}))  # rises for a tenth of the run, then falls',
         'param_scheduler = [',
-        '    dict(type="LinearLR", start_factor=0.01, by_epoch=False, '
-        f'end={chosen.warm_up}),'.replace('"', "'"),
+        "    dict(type='LinearLR', start_factor=0.01, by_epoch=False, "
+        f'end=max(1, min({LONGEST_WARM_UP}, max_epochs * {chosen.iterations} // 10))),',
         "    dict(type='CosineAnnealingLR', T_max=max_epochs, eta_min_ratio=0.01, "
         'convert_to_iter_based=True),',
         ']',

@@ -82,10 +82,18 @@ class NamedBackbone(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Initialise, and refuse pretrained weights that are not this network's."""
+        """Initialise, and refuse pretrained weights that are not this network's.
+
+        Of a file the weights are taken that this network has: those of its classifier,
+        which mmengine would warn of, are not missed.
+        """
         key = 'model.backbone.init_cfg'
-        check_pretrained(self, self.init_cfg, self.name, key, self.translated)
-        super().init_weights()
+        state = check_pretrained(self, self.init_cfg, self.name, key, self.translated)
+        if state is None:
+            super().init_weights()
+            return
+        self.load_state_dict(state, strict=False)
+        self.is_init = True
 
     def translated(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return a file's weights as they are loaded."""

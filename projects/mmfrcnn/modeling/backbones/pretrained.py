@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 import torchvision
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
@@ -47,7 +48,7 @@ def check_pretrained(
     name: str,
     key: str,
     translated: Callable[[Mapping], Mapping] = dict,
-) -> None:
+) -> dict[str, torch.Tensor] | None:
     """Refuse weights that are not a network's, which mmengine would only log.
 
     Args:
@@ -57,12 +58,16 @@ def check_pretrained(
         key (str): Where the config has ``init_cfg``, for the message.
         translated (Callable): Gives a file's weights as the module loads them.
 
+    Returns:
+        dict[str, Tensor] | None: The weights that the module has a place for; None
+        where it is initialised otherwise.
+
     Raises:
         UserError: If the file is missing, less than nine tenths of the module's
             tensors are in it by name and shape, or one of them is not finite.
     """
     if not isinstance(init_cfg, Mapping) or init_cfg.get('type') != 'Pretrained':
-        return
+        return None
     path, prefix = init_cfg['checkpoint'], init_cfg.get('prefix')
     if '://' not in path and not os.path.isfile(path):
         raise UserError(
@@ -95,6 +100,7 @@ def check_pretrained(
         # torchvision has sets whose classifier was never trained: not numbers.
         if not inside[own].isfinite().all():
             raise UserError(f'{key}.checkpoint: {path}: {start}{own} is not finite')
+    return {own: value for own, value in inside.items() if own in ours}
 
 
 def _first(names: Iterable[str]) -> str:
