@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-RATE = 0.0025
-"""Learning rate for each image of an iteration."""
+RATE, RATE_OF = 0.005, {'r50': 0.0025}
+"""Learning rate for each image of an iteration, and of networks that want another."""
+HIGHEST_RATE = 0.02
+"""However many images an iteration has."""
 LONGEST_WARM_UP = 500
 """Iterations in which the rate rises at most, however long the run is."""
 
@@ -87,8 +89,9 @@ def config_text(chosen: Chosen) -> str:
         else 'test_dataloader = val_dataloader',
         f'train_cfg = dict(max_epochs=max_epochs, val_interval={pause})',
         f'default_hooks = dict(checkpoint=dict(interval={pause}))',
-        'optim_wrapper = dict(optimizer=dict(lr=batch_size * '
-        f'{RATE}))  # rises for a tenth of the run, then falls',
+        f'optim_wrapper = dict(optimizer=dict(lr=min({HIGHEST_RATE}, batch_size * '
+        f'{RATE_OF.get(chosen.network, RATE)})))  # rises for a tenth of the run, then '
+        'falls',
         'param_scheduler = [',
         "    dict(type='LinearLR', start_factor=0.01, by_epoch=False, "
         f'end=max(1, min({LONGEST_WARM_UP}, max_epochs * {chosen.iterations} // 10))),',
