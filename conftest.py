@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 SLOW = (
     *('tests/end_to_end', 'tests/zoo', 'tests/benchmark', 'tests/packaging'),
-    *('tests/training', 'projects/context_roi', 'tests/compat', 'tests/data'),
-    *('tests/ops', 'tests/parity', 'tests/modeling'),
+    *('tests/training', 'projects/context_roi', 'tests/cli', 'tests/compat'),
+    *('tests/data', 'tests/deploy', 'tests/ops', 'tests/parity', 'tests/modeling'),
 )
 
 # pytest-xdist fills the cores with processes, so each of them, and each tool that a
