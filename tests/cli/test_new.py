@@ -148,6 +148,12 @@ def test_the_same_again_gives_the_same_and_other_lists_are_kept(folder):
     assert not Path('third.py').exists()
 
 
+def test_no_module_of_python_is_hidden(folder):
+    voc_labelimg(folder / 'csv')
+    new('csv')
+    assert Path('csv_data.py').exists() and not Path('csv.py').exists()
+
+
 def test_a_folder_that_is_not_there_is_named_first(folder):
     with pytest.raises(UserError, match=r'--out no/a\.py: there is no folder no'):
         new('pets', out='no/a.py')

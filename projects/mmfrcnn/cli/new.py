@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _name(root: Path) -> str:
     name = root.resolve().name
-    return ''.join(c if c.isalnum() or c in '-_' else '_' for c in name) or 'data'
+    name = ''.join(c if c.isalnum() or c in '-_' else '_' for c in name) or 'data'
+    # A csv.py in the current folder would be imported in place of Python's own.
+    return f'{name}_data' if name in sys.stdlib_module_names else name
 
 
 def _file(picture: Picture) -> Path:
