@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import sys
+import threading
 from typing import Any
 
 from mmengine.config import ConfigDict
@@ -20,6 +21,8 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmfrcnn.compat.detection_parts import detection_parts, find_part
 from mmfrcnn.errors import UserError, first_of
 
+_PARSING = threading.Lock()
+"""Parsers of Python 3.11 in several threads count each other's depth, and fail."""
 LONGEST_TEXT = 1_000_000
 """Characters: Python's parser takes seconds and a gigabyte for the worst of that."""
 
@@ -39,7 +42,9 @@ def read_values(text: str) -> dict[str, Any]:
     if len(text) > LONGEST_TEXT:
         raise ValueError(f'{len(text)} characters, of {LONGEST_TEXT} at most')
     values = {}
-    for statement in ast.parse(text).body:
+    with _PARSING:
+        body = ast.parse(text).body
+    for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 values[name] = ast.literal_eval(_PlainDicts().visit(value))
