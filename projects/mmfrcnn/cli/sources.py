@@ -12,6 +12,7 @@ from mmfrcnn.data.images import (
     NOT_READ,
     SUFFIXES,
     UnreadableImageError,
+    decodable,
     decode_image,
     reads_heif,
 )
@@ -33,7 +34,7 @@ class Pictures:
     def __init__(self, path: Path) -> None:
         self.root = path if path.is_dir() else path.parent
         files = sorted(path.rglob('*')) if path.is_dir() else [path]
-        read = (*SUFFIXES, *HEIF) if reads_heif() or not path.is_dir() else SUFFIXES
+        read = decodable() if path.is_dir() else (*SUFFIXES, *HEIF)
         self.paths = [f for f in files if f.suffix.lower() in read]
         others = set((*HEIF, *NOT_READ)) - set(read)
         self.passed_over = [

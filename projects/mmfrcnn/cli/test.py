@@ -36,6 +36,7 @@ from mmfrcnn.cli.runtime import (
     prepare,
     print_once,
 )
+from mmfrcnn.data.class_names import innermost
 from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
@@ -142,9 +143,7 @@ def _draw(config: Config, args: argparse.Namespace) -> None:
 
 def _augment(config: Config) -> None:
     """Wrap the model and pipeline for test-time augmentation, as MMDetection does."""
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
+    dataset = innermost(config.test_dataloader.dataset)
     if 'tta_model' not in config:
         print_once('The config has no tta_model: merging with NMS at IoU 0.5.')
         nms = {'type': 'nms', 'iou_threshold': 0.5}

@@ -41,6 +41,13 @@ def plain_configs(dataset: dict, key: str) -> Iterator[tuple[str, dict]]:
         yield key, dataset
 
 
+def innermost(dataset: Any) -> Any:
+    """Return the config of the data set inside any wrappers, each of one."""
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
 def resolve_classes(config: Config, say: Callable[[str], None] = print) -> None:
     """Fill in class names that a config leaves open, and check or set ``num_classes``.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import mmcv
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mmfrcnn.errors import UserError
 
@@ -64,10 +64,10 @@ def _decode_heif(data: bytes) -> np.ndarray:
     import_module('pillow_heif').register_heif_opener()
     try:
         with Image.open(BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image).convert('RGB')
+            colours = np.asarray(upright(image).convert('RGB'))
     except (OSError, ValueError, SyntaxError) as error:
         raise UnreadableImageError(f'broken HEIF: {error}') from error
-    return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
+    return np.ascontiguousarray(colours[..., ::-1])
 
 
 def decode_image(data: bytes) -> np.ndarray:
@@ -158,7 +158,7 @@ def _turn(image: Image.Image) -> int:
         return 1
     if image.format == 'AVIF':  # OpenCV does not turn it
         return 1
-    return _orientation(image.info.get('exif', b''))
+    return _orientation(image.info.get('exif') or b'')  # pillow-heif's may be None
 
 
 def _orientation(exif: bytes) -> int:
@@ -198,17 +198,27 @@ def known_size(path: Path, what: str) -> tuple[int, int]:
         raise UserError(f'{what}: broken image: {path} ({error})') from error
 
 
-def find_images(folder: Path) -> list[Path]:
+def decodable() -> tuple[str, ...]:
+    """Return the suffixes of the files that `decode_image` reads here."""
+    return (*SUFFIXES, *HEIF) if reads_heif() else SUFFIXES
+
+
+def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """List the images below a folder, sorted.
+
+    Args:
+        folder (Path): The folder.
+        suffixes (tuple[str, ...]): Of what counts as one, in lower case; by default of
+            what training reads.
 
     Raises:
         UserError: If there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise UserError(f'no such folder of images: {folder}')
-    found = [path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES]
+    found = [path for path in folder.rglob('*') if path.suffix.lower() in suffixes]
     if not found:
-        raise UserError(f'no images in {folder} (looked for {", ".join(SUFFIXES)})')
+        raise UserError(f'no images in {folder} (looked for {", ".join(suffixes)})')
     return sorted(found)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmfrcnn.data.images import UnreadableImageError, find_images
+from mmfrcnn.data.images import UnreadableImageError, decodable, find_images
 from mmfrcnn.deploy.device import check_device
 from mmfrcnn.deploy.found import Found
 from mmfrcnn.deploy.inputs import CHANNELS, ONE_IMAGE, Given
@@ -179,7 +179,7 @@ class Detector:
         if channels not in (None, *CHANNELS):
             raise UserError(f"channels={channels!r}: it must be 'rgb' or 'bgr'")
         if isinstance(images, str | Path) and Path(images).expanduser().is_dir():
-            images = iter(find_images(Path(images).expanduser()))
+            images = iter(find_images(Path(images).expanduser(), decodable()))
         elif isinstance(images, ONE_IMAGE):
             one = Given(images, channels, 'the image')
             return next(Stream([one], 1, partial(self._batch, work)))

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from mmfrcnn.data.class_names import set_num_classes
+from mmfrcnn.data.class_names import innermost, set_num_classes
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.precision import DTYPES
 from mmfrcnn.deploy.prepare import prepare_for_inference
@@ -162,10 +162,7 @@ def _test_dataset(config: Config) -> Any:
         raise UserError(
             'the config has no test_dataloader, so how to prepare images is not said'
         )
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
+    return innermost(config.test_dataloader.dataset)
 
 
 def _given_classes(config: Config) -> Any:

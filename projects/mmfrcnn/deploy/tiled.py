@@ -19,6 +19,7 @@ from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfrcnn.data.class_names import innermost
 from mmfrcnn.data.transforms.tiles import Tiles
 from mmfrcnn.errors import UserError
 
@@ -163,9 +164,7 @@ def use_tiles(config: Config, size: tuple[int, int], overlap: float) -> None:
             f'tiles of {size[0]}x{size[1]} pixels with an overlap of {overlap:g}: they '
             'must have a size, and share from 0 to less than 1'
         )
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
+    dataset = innermost(config.test_dataloader.dataset)
     first, *rest = dataset.pipeline
     if 'LoadImage' not in str(first['type']):
         raise UserError(

@@ -15,6 +15,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfrcnn.data.class_names import innermost
 from mmfrcnn.visualization.painter import Painter
 
 IGNORED_COLOUR = (150, 150, 150)
@@ -100,9 +101,8 @@ def contact_sheet(tiles: list[np.ndarray], columns: int = COLUMNS) -> np.ndarray
 
 def boxes_stay_original(dataset: dict) -> bool:
     """Whether the pipeline loads boxes after resizing, so that they aren't resized."""
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    names = [str(transform['type']) for transform in dataset.get('pipeline', [])]
+    pipeline = innermost(dataset).get('pipeline', [])
+    names = [str(transform['type']) for transform in pipeline]
     resized = [place for place, name in enumerate(names) if 'Resize' in name]
     loaded = [place for place, name in enumerate(names) if 'Annotations' in name]
     return bool(resized and loaded) and loaded[0] > resized[0]

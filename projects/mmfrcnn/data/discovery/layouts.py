@@ -19,6 +19,7 @@ from mmfrcnn.data.discovery.json_kinds import json_kind
 from mmfrcnn.data.discovery.listing import (
     Listing,
     folder_of_images,
+    folders_with,
     one_each,
     split_of,
 )
@@ -149,17 +150,13 @@ def _beside(top: Path, files: Sequence[Path], listing: Listing) -> Path:
         UserError: If an annotation file has no image.
     """
     known = {path.with_suffix('') for path in listing.images()}
-    stems = [file.relative_to(top).with_suffix('') for file in files]
+    stems = [file.relative_to(top).with_suffix('').as_posix() for file in files]
+    found = folders_with(set(stems), known)
     siblings = sorted({path.parent for path in listing.images()})
     siblings = [folder for folder in siblings if folder.parent == top.parent]
-    places = [top, *siblings, top.parent]
-
-    def missing(place: Path) -> list[Path]:
-        return [stem for stem in stems if place / stem not in known]
-
-    place = min(places, key=lambda place: len(missing(place)))
-    if missing(place):
-        gone = [str(stem) for stem in missing(place)]
+    place = max([top, *siblings, top.parent], key=lambda place: found[place])
+    gone = [stem for stem in stems if place / stem not in known]
+    if gone:
         raise UserError(
             f'{top}: {len(gone)} of {len(stems)} annotation files have no image of '
             f'their name in {place}: {first_of(gone)}'
@@ -173,8 +170,8 @@ def find_yolo(listing: Listing) -> Splits:
     if not labels:
         return {}
     root = listing.root
-    named = [file for file in listing.of('.yaml', '.yml') if _names_splits(file)]
-    named = [file for file in named if file.parent == root]
+    beside = [file for file in listing.of('.yaml', '.yml') if file.parent == root]
+    named = [file for file in beside if _names_splits(file)]
     if named:
         names = next((file for file in named if file.name in NAMES_FILES), named[0])
         own = {} if names.name in NAMES_FILES else {'ann_file': names.name}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,44 +132,47 @@ def folder_of_images(
     Raises:
         UserError: If no folder has all of them.
     """
-    images = {str(path) for path in listing.images()}
-
-    def missing(folder: Path) -> list[str]:
-        paths = ((title, os.path.normpath(folder / title)) for title in titles)
-        return [title for title, path in paths if path not in images]
-
-    nearest = None
-    for folder in _candidates(images, file, split, listing.root):
-        gone = missing(folder)
-        if not gone:
+    images = listing.images()
+    paths = {str(path) for path in images}
+    for folder in (file.parent, listing.root):  # which ".." in a name may lead out of
+        if all(os.path.normpath(folder / title) in paths for title in titles):
             return folder
-        if nearest is None or len(gone) < len(nearest[1]):
-            nearest = folder, gone
-    assert nearest is not None
-    folder, gone = nearest
-    raise UserError(
-        f'{file}: {len(gone)} of its {len(titles)} images are missing: '
-        f'{first_of(gone)}. Most of them are in {folder}'
-        if len(gone) < len(titles)
-        else f'{file}: none of its {len(titles)} images is below {listing.root}: '
-        f'{first_of(gone)}'
-    )
-
-
-def _candidates(
-    images: Collection[str], file: Path, split: str, root: Path
-) -> Iterator[Path]:
-    """Yield folders with images, or above some: the file's, the split's, others."""
-    folders = {root, file.parent}
-    for image in {os.path.dirname(path) for path in images}:
-        folder = Path(image)
-        while folder != root and folder not in folders:
-            folders.add(folder)
-            folder = folder.parent
+    found = folders_with({os.path.normpath(title) for title in titles}, images)
 
     def rank(folder: Path) -> tuple:
-        other = split_of(folder, root) not in (split, WHOLE)
-        same = split_of(folder, root) == split
-        return folder != file.parent, other, not same, len(folder.parts), str(folder)
+        other = split_of(folder, listing.root)
+        same = other != split, other != WHOLE
+        return -found[folder], *same, len(folder.parts), str(folder)
 
-    yield from sorted(folders, key=rank)
+    inside = [one for one in found if one.is_relative_to(listing.root)]
+    nearest = min(inside, key=rank, default=None)
+    if nearest is None:
+        raise UserError(
+            f'{file}: none of its {len(titles)} images is below {listing.root}: '
+            f'{first_of(sorted(titles))}'
+        )
+    gone = [t for t in titles if os.path.normpath(nearest / t) not in paths]
+    if gone:
+        raise UserError(
+            f'{file}: {len(gone)} of its {len(titles)} images are missing: '
+            f'{first_of(gone)}. Most of them are in {nearest}'
+        )
+    return nearest
+
+
+def folders_with(names: Collection[str], paths: Iterable[Path]) -> Counter[Path]:
+    """Count how many of some relative names each folder has.
+
+    Args:
+        names (Collection[str]): Such as ``train/a.jpg``.
+        paths (Iterable[Path]): The files that there are.
+    """
+    found: Counter[str] = Counter()
+    for path in paths:
+        text = path.as_posix()
+        found['.'] += text in names
+        place = text.rfind('/')
+        while place >= 0:  # from the nearest folder up: one look for each
+            found[text[:place]] += text[place + 1 :] in names
+            place = text.rfind('/', 0, place)
+    return Counter({Path(folder): count for folder, count in found.items() if count})
