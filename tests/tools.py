@@ -12,9 +12,11 @@ import gc
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -64,19 +66,53 @@ def run_forked(
     command: list[str], cwd: Path, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """Run a script with its arguments in a folder, as ``python`` would."""
+    (done,) = _run_all(command, cwd, timeout, [{}])
+    return done
+
+
+def run_ranks(
+    name: str, *args: object, processes: int = 2, timeout: float = 120
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run ``tools/NAME`` in several processes that talk, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    world = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=processes)
+    ranks = [dict(world, RANK=n, LOCAL_RANK=n) for n in range(processes)]
+    command = [str(REPO / 'tools' / name), *map(str, args), '--launcher', 'pytorch']
+    return _run_all(command, Path.cwd(), timeout, ranks)
+
+
+def _run_all(
+    command: list[str], cwd: Path, timeout: float, variables: list[dict[str, object]]
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command once for each addition to its environment, at the same time."""
     with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / 'out', Path(folder) / 'err']
-        process = _forks.Process(
-            target=_become, args=(command, cwd, environment(), outputs)
-        )
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+        processes, outputs = [], []
+        for number, more in enumerate(variables):
+            env = environment() | {key: str(value) for key, value in more.items()}
+            outputs.append(
+                [Path(folder) / f'{name}{number}' for name in ('out', 'err')]
+            )
+            processes.append(
+                _forks.Process(target=_become, args=(command, cwd, env, outputs[-1]))
+            )
+            processes[-1].start()
+        deadline = time.monotonic() + timeout
+        for process in processes:
+            process.join(max(0, deadline - time.monotonic()))
+        late = [process for process in processes if process.exitcode is None]
+        for process in late:
             process.kill()
             process.join()
+        if late:
             raise subprocess.TimeoutExpired(command, timeout)
-        texts = [path.read_text() for path in outputs]
-        return subprocess.CompletedProcess(command, process.exitcode, *texts)
+        return [
+            subprocess.CompletedProcess(
+                command, process.exitcode, *(path.read_text() for path in paths)
+            )
+            for process, paths in zip(processes, outputs, strict=True)
+        ]
 
 
 def _become(

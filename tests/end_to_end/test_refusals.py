@@ -51,26 +51,27 @@ def test_a_training_that_diverges_ends_there(tmp_path: Path) -> None:
     assert_user_error(result, 'nan at iteration', 'clip_grad')
 
 
-def test_two_processes_say_once_what_is_wrong_and_no_more(tmp_path: Path) -> None:
-    config = make_config(tmp_path)
-    options = ['--cfg-options', 'model.neck.type=NoNeck']
-    result = run_tool('dist_train.sh', config, 2, *options)
-    assert_user_error(result, "'NoNeck'")
-
-
-def test_what_one_process_alone_finds_is_said(tmp_path: Path) -> None:
+def test_processes_say_once_what_is_wrong_and_what_one_alone_finds(
+    tmp_path: Path,
+) -> None:
     """The other, the main process, works on until torchrun ends it."""
     tool = tmp_path / 'tool.py'
     tool.write_text(
-        'import os, sys, types\n'
+        'import os, sys, time, types\n'
         'import mmfrcnn.cli\n'
         'from mmfrcnn.errors import UserError\n'
         'def run(args):\n'
+        '    if args == "both":\n'
+        '        raise UserError("of both")\n'
         '    if os.environ["RANK"] == "1":\n'
         '        raise UserError("of rank 1")\n'
-        '    import time; time.sleep(100)\n'
+        '    time.sleep(100)\n'
         'sys.modules["mmfrcnn.cli.made_up"] = types.SimpleNamespace(run=run)\n'
-        'sys.exit(mmfrcnn.cli.run_command("made_up", None))\n'
+        'mmfrcnn.cli.run_command("made_up", "both")\n'
+        'sys.exit(mmfrcnn.cli.run_command("made_up", "one"))\n'
     )
     result = run_tool('torchrun.py', '--nproc-per-node=2', '--master-port=29631', tool)
-    assert_user_error(result, 'of rank 1')
+    assert result.returncode == 2, result.stderr
+    said = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
+    assert said == ['error: of both', 'error: of rank 1']
+    assert 'Traceback' not in result.stdout + result.stderr

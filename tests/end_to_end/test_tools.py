@@ -19,7 +19,7 @@ import torch
 from pycocotools.coco import COCO
 
 import mmfrcnn  # noqa: F401  (it allows what checkpoints hold)
-from tests.tools import REPO, environment, run_tool
+from tests.tools import REPO, environment, run_ranks, run_tool
 
 from .tiny import assert_user_error, make_config
 
@@ -137,9 +137,22 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], atol=1e-4, rtol=1e-3)
 
-    result = run_tool('dist_test.sh', config, two / f'epoch_{EPOCHS}.pth', 2)
-    assert result.returncode == 0, result.stderr
-    assert 'coco/bbox_mAP: ' in result.stdout
+    done = run_ranks('test.py', config, two / f'epoch_{EPOCHS}.pth')
+    assert [one.returncode for one in done] == [0, 0], done
+    assert 'coco/bbox_mAP: ' in done[0].stdout
+
+
+def test_dist_test_starts_what_dist_train_does(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, 'executable', 'echo')  # PYTHON of the scripts
+    train = run_tool('dist_train.sh', 'a.py', 2, '--amp').stdout.split()
+    test = run_tool('dist_test.sh', 'a.py', 'a.pth', 2, '--tta').stdout.split()
+    assert 'train.py a.py --launcher pytorch --amp' in ' '.join(train)
+    start = [word for word in train if word.startswith('--n')]
+    assert start == [word for word in test if word.startswith('--n')]
+    assert len(start) == 3
+    assert 'test.py a.py a.pth --launcher pytorch --tta' in ' '.join(test)
 
 
 @pytest.fixture(scope='module')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -32,6 +33,7 @@ PURE = ('mmdet', 'mmengine', 'mmcv')
 BY_ITSELF = 'compat/doctor'
 
 
+@functools.cache
 def imported(path: Path) -> list[tuple[str, str]]:
     """List (module, name) of every import of a file, absolute; name may be ''."""
     found = []

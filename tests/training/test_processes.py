@@ -32,7 +32,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, folder), nprocs=2)
+    torch.multiprocessing.start_processes(
+        _process, (port, folder), nprocs=2, start_method='forkserver'
+    )
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
 

@@ -13,7 +13,6 @@ from mmdet.registry import VISUALIZERS
 from mmengine.config import Config
 
 from mmfrcnn.cli.checking.registered import check_registered
-from mmfrcnn.cli.config import load_config
 from mmfrcnn.modeling import vgg_head
 
 from . import small
@@ -40,13 +39,19 @@ def detector_of(config: Config) -> torch.nn.Module:
 
 
 @functools.cache
+def shipped(name: str) -> Config:
+    """Read a config once for all tests; none of them changes it."""
+    return Config.fromfile(PATHS[name])
+
+
+@functools.cache
 def visualizer():
     return VISUALIZERS.build(
         dict(type='DetLocalVisualizer', vis_backends=[], name='test of configs')
     )
 
 
-def check(config: Config, pictures: Path) -> None:
+def check_model(config: Config, pictures: Path) -> None:
     """Train, predict and draw."""
     detector = detector_of(config)
     losses = small.train_step(detector, config, small.load(config, 'train', pictures))
@@ -70,8 +75,25 @@ def check(config: Config, pictures: Path) -> None:
         assert (found.bboxes >= -1e-2).all() and (found.bboxes <= limit).all()
         if 'masks' in found:
             assert found.masks.shape == (len(found), height, width)
-        picture = np.zeros((height, width, 3), np.uint8)
-        visualizer().add_datasample('picture', picture, result, draw_gt=False)
+    picture = np.zeros((height, width, 3), np.uint8)
+    visualizer().add_datasample('picture', picture, result, draw_gt=False)
+
+
+def check_data(config: Config, pictures: Path) -> None:
+    """Run pictures through both pipelines; what comes out is what a model is given."""
+    for split in ('train', 'test'):
+        items = small.load(config, split, pictures)
+        assert len(items) == 2
+        for item in items:
+            image, sample = item['inputs'], item['data_samples']
+            assert image.shape[0] == 3 and image.isfinite().all()
+            assert sample.img_shape[:2] == image.shape[1:]
+            boxes = sample.gt_instances.bboxes.tensor
+            assert boxes.isfinite().all() and (boxes[:, 2:] > boxes[:, :2]).all()
+            if split == 'train':
+                width, height = image.shape[:0:-1]
+                limit = boxes.new_tensor([width, height, width, height])
+                assert (boxes >= 0).all() and (boxes <= limit + 1e-3).all()
 
 
 # The drawn pictures stand in for the real ones; where those are, they are enough.
@@ -82,25 +104,29 @@ def check(config: Config, pictures: Path) -> None:
 def test_trains_and_predicts(name, pictures, monkeypatch):
     monkeypatch.setattr(vgg_head, 'WIDTH', 64)  # its 120 million weights take seconds
     monkeypatch.setattr(small, 'LONGEST', 96)
-    path = PATHS[name]
-    config = small.shallow(small.shrink(Config.fromfile(path)))
+    config = small.shallow(small.shrink(shipped(name)))
     if small.wants_proposals(config):
         pytest.skip('learns from stored proposals: see the tests of its strategy')
     data = [config[f'{split}_dataloader'].dataset for split in ('train', 'test')]
-    same = str([config.model, config.optim_wrapper, data, pictures])
-    if same not in _checked:  # by a config that differs in schedule or depth alone
-        check(config, pictures)
-        _checked.add(same)
+    # Once for configs that differ in schedule or depth alone.
+    for check, part in (
+        (check_model, [config.model, config.optim_wrapper]),
+        (check_data, data),
+    ):
+        same = str([part, pictures])
+        if same not in _checked:
+            check(config, pictures)
+            _checked.add(same)
 
 
 @CONFIGS
 def test_names_are_registered(name):
-    check_registered(load_config(str(PATHS[name])))
+    check_registered(shipped(name))
 
 
 @CONFIGS
 def test_images_without_objects_are_kept(name):
-    dataset = Config.fromfile(PATHS[name]).train_dataloader.dataset
+    dataset = shipped(name).train_dataloader.dataset
     for leaf in small.leaves(dataset):
         assert leaf.get('filter_cfg') == {'filter_empty_gt': False}
 
