@@ -100,8 +100,9 @@ class Worker:
             self._process = None
 
     def _start(self) -> None:
-        # A new interpreter: CUDA does not survive a fork.
-        context = multiprocessing.get_context('spawn')
+        # Not forked from this process: CUDA does not survive that. From one that has
+        # not touched it.
+        context = multiprocessing.get_context('forkserver')
         self._line, end = context.Pipe()
         self._process = context.Process(target=_work, args=(end, self.device, self.log))
         self._process.start()
