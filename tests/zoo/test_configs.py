@@ -45,6 +45,14 @@ def shipped(name: str) -> Config:
 
 
 @functools.cache
+def listed(folder: Path) -> tuple[dict, list[str]]:
+    """Return a folder's entries by name, and its collections, of metafile.yml."""
+    content = yaml.safe_load((folder / 'metafile.yml').read_text('utf-8'))
+    entries = {entry['Name']: entry for entry in content['Models']}
+    return entries, [one['Name'] for one in content['Collections']]
+
+
+@functools.cache
 def visualizer():
     return VISUALIZERS.build(
         dict(type='DetLocalVisualizer', vis_backends=[], name='test of configs')
@@ -136,11 +144,10 @@ def test_has_a_row_and_an_entry(name):
     """In the folder's README.md and metafile.yml, its figures with their source."""
     path = PATHS[name]
     assert f'({path.name})' in (path.parent / 'README.md').read_text('utf-8')
-    listed = yaml.safe_load((path.parent / 'metafile.yml').read_text('utf-8'))
-    entries = {entry['Name']: entry for entry in listed['Models']}
+    entries, collections = listed(path.parent)
     entry = entries[path.stem]
     assert entry['Config'] == f'configs/{name}'
-    assert entry['In Collection'] in [one['Name'] for one in listed['Collections']]
+    assert entry['In Collection'] in collections
     for result in entry.get('Results', ()):
         source = result['Source']
         assert source.startswith(('published elsewhere', 'measured')), source
