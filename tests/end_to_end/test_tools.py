@@ -140,6 +140,8 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
     done = run_ranks('test.py', config, two / f'epoch_{EPOCHS}.pth')
     assert [one.returncode for one in done] == [0, 0], done
     assert 'coco/bbox_mAP: ' in done[0].stdout
+    assert ' in 8 images, IoU 0.5' in done[0].stdout
+    assert 'Objects' not in done[1].stdout
 
 
 def test_dist_test_starts_what_dist_train_does(
@@ -168,6 +170,9 @@ def tested(trained: Path) -> dict[int, list[dict]]:
     assert {p.name for p in pictures.glob('[!.]*')} == {
         p.name for p in (trained / 'data/images').iterdir()
     }
+    (ledger,) = (trained / 'test').glob('*/ledger.json')
+    assert json.loads(ledger.read_text())['images'] == 8
+    assert f'Ledger: {ledger}' in result.stdout
     detections = json.loads(out.read_text())
     assert COCO(trained / 'data/train.json').loadRes(str(out)).getAnnIds()
     return {i: [d for d in detections if d['image_id'] == i] for i in range(1, 9)}
@@ -180,6 +185,7 @@ def test_test_time_augmentation_merges_the_flipped_image(
     args = [trained / 'tiny.py', trained / f'run/epoch_{EPOCHS}.pth', '--tta']
     result = run_tool('test.py', *args, '--out', out, '--work-dir', trained / 'tta')
     assert result.returncode == 0, result.stderr
+    assert 'Ledger' not in result.stdout
     detections = json.loads(out.read_text())
     plain = sum(len(found) for found in tested.values())
     assert plain < len(detections) <= 2 * plain

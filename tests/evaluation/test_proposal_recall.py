@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import mmfrcnn  # noqa: F401  (it registers the metric)
+from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.proposal_recall import ProposalRecall
 
 NUMBERS = (1, 7, 100)
@@ -171,3 +172,13 @@ def test_ground_truth_of_the_data_samples(tmp_path: Path) -> None:
         metric.process({}, [sample])
     result = metric.evaluate(len(gt['images']))
     assert result == pytest.approx(theirs(path, found), abs=1e-9)
+
+
+def test_detections_are_not_taken_for_proposals() -> None:
+    """Of a detector of two stages these are what its second stage made of them."""
+    found = dict(
+        bboxes=torch.zeros(2, 4), scores=torch.ones(2), labels=torch.tensor([0, 1])
+    )
+    metric = ProposalRecall()
+    with pytest.raises(UserError, match='ledger'):
+        metric.process({}, [dict(img_id=1, pred_instances=found)])

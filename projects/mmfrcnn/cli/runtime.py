@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,15 @@ def print_once(message: str) -> None:
 
 
 @contextmanager
-def explained(config: Config) -> Iterator[None]:
-    """Turn an error that comes from the data into a `UserError` that names its key."""
+def explained(
+    config: Config, splits: Sequence[str] = ('train', 'val', 'test')
+) -> Iterator[None]:
+    """Turn an error that comes from the data into a `UserError` that names its key.
+
+    Args:
+        config (Config): The config of the run.
+        splits (Sequence[str]): Those that the run reads.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -201,7 +208,7 @@ def explained(config: Config) -> Iterator[None]:
         SyntaxError,
     ):
         # SyntaxError: broken XML, too; AttributeError: XML without a tag.
-        explain_data_error(config)
+        explain_data_error(config, splits)
         raise
 
 

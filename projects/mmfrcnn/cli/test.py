@@ -40,6 +40,7 @@ from mmfrcnn.data.class_names import innermost
 from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
+from mmfrcnn.evaluation import LedgerHook
 from mmfrcnn.weights.checkpoints import check_checkpoint
 from mmfrcnn.weights.fitting import check_classes, check_weights
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     if args.tiles:
         use_tiles(config, tuple(args.tiles), args.tile_overlap)
     evaluate_each_class(config, 'test')
-    with explained(config), console(args.verbose) as progress:
+    with explained(config, ['test']), console(args.verbose) as progress:
         runner = build_runner(config, args.verbose)
         runner.register_hook(WeightsCheck())
         if progress:
@@ -80,6 +81,9 @@ def run(args: argparse.Namespace) -> None:
         runner.register_hook(
             FastInferenceHook(args.compile, precision, args.cuda_graphs)
         )
+        # Of other ways through the detector than the plain one there is no ledger.
+        if not (args.tta or args.tiles or args.compile or args.cuda_graphs):
+            runner.register_hook(LedgerHook())
         if args.out:
             runner.test_evaluator.metrics.append(_dump(args.out, runner))
         runner.logger.info(

@@ -75,7 +75,7 @@ def train_from(args: argparse.Namespace) -> Runner:
 
 
 def _train(config: Config, args: argparse.Namespace) -> Runner:
-    with explained(config), console(args.verbose) as progress:
+    with explained(config, ['train', 'val']), console(args.verbose) as progress:
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
         runner.register_hook(DataWaitHook())

@@ -16,6 +16,8 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from pycocotools import mask as coco_mask
 
+from mmfrcnn.errors import UserError
+
 
 @METRICS.register_module()
 class ProposalRecall(CocoMetric):
@@ -49,6 +51,20 @@ class ProposalRecall(CocoMetric):
             prefix=prefix,
             collect_device=collect_device,
         )
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep the proposals of a batch.
+
+        Raises:
+            UserError: If they are detections, which have classes.
+        """
+        if any(bool(one['pred_instances']['labels'].any()) for one in data_samples):
+            raise UserError(
+                'ProposalRecall is the recall of an RPN alone, and these are the '
+                'detections of several classes. The recall of the proposals within a '
+                'detector of two stages is in the ledger that tools/test.py writes'
+            )
+        super().process(data_batch, data_samples)
 
     def fast_eval_recall(
         self,

@@ -171,6 +171,8 @@ def test_broken_coco_files_are_named(make_coco):
     explain_data_error(Config({'train_dataloader': {'dataset': config}}))
     path.write_text(whole[:100])
     assert f'{path}: broken JSON' in explained(config)
+    # A test does not read it, so it is not what stops the test.
+    explain_data_error(Config({'train_dataloader': {'dataset': config}}), ['test'])
     content = json.loads(whole)
     del content['annotations'][0]['bbox']
     path.write_text(json.dumps(content))

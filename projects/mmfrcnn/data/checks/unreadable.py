@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +20,9 @@ from mmfrcnn.data.formats.voc import read_voc
 from mmfrcnn.errors import UserError
 
 
-def explain_data_error(config: Config) -> None:
+def explain_data_error(
+    config: Config, splits: Sequence[str] = ('train', 'val', 'test')
+) -> None:
     """Look for what made a run stop while its data sets were being built.
 
     mmdet's readers stop at a broken annotation file with an error that doesn't name
@@ -27,12 +30,13 @@ def explain_data_error(config: Config) -> None:
 
     Args:
         config (Config): The config of the run.
+        splits (Sequence[str]): Those that it reads.
 
     Raises:
         UserError: If an annotation file that the config names is missing or broken.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
-    for split in ('train', 'val', 'test'):
+    for split in splits:
         loader = config.get(f'{split}_dataloader') or {}
         key = f'{split}_dataloader.dataset'
         for _, dataset in plain_configs(loader.get('dataset') or {}, key):

@@ -1,0 +1,91 @@
+"""Keeps the ledger of a test run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import collect_results, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmfrcnn.evaluation.ledger.fates import Rules
+from mmfrcnn.evaluation.ledger.ledger import account_of, summarise
+from mmfrcnn.evaluation.ledger.table import table
+from mmfrcnn.evaluation.ledger.trace import Tracer
+from mmfrcnn.evaluation.ledger.truth import truths_of
+
+
+@HOOKS.register_module()
+class LedgerHook(Hook):
+    """Accounts for every object and every detection of a test run.
+
+    At its end a table is logged, and the sums are written to ``ledger.json`` in the
+    folder of the run's log. Of a detector without two stages, and of data without
+    objects, there is none.
+
+    Args:
+        iou (float): From which on an object is found.
+    """
+
+    priority = 'VERY_LOW'  # when the model to test is in its place
+
+    def __init__(self, iou: float = 0.5) -> None:
+        self.iou = iou
+        self._tracer: Tracer | None = None
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Watch the model."""
+        model: Any = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        if not Tracer.fits(model):
+            return
+        self._truths = truths_of(runner.test_dataloader.dataset)
+        if not any(len(truth.labels) for truth in self._truths.values()):
+            return
+        self._tracer = Tracer(model)
+        self._rules = Rules.of(model, self.iou)
+        rpn = getattr(model, 'rpn_head', None)
+        self._decode = None if rpn is None else rpn.bbox_coder.decode
+        self._pages: list[Any] = []
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Account for a batch."""
+        if self._tracer is None:
+            return
+        traces = self._tracer.images()
+        for trace, output in zip(traces, outputs or (), strict=True):
+            sample = output.metainfo | {'pred_instances': output.pred_instances}
+            truth = self._truths[sample['img_id']]
+            self._pages.append(
+                account_of(trace, truth, sample, self._decode, self._rules)
+            )
+
+    def after_test_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Sum up."""
+        if self._tracer is None:
+            return
+        self._tracer.close()
+        self._tracer = None
+        pages = collect_results(self._pages, len(self._truths), 'cpu')
+        if not is_main_process() or pages is None:
+            return
+        # Processes may have shared an image, so that each has as many.
+        pages = list({page.image_id: page for page in pages}.values())
+        dataset: Any = runner.test_dataloader.dataset
+        summary = summarise(pages, dataset.metainfo['classes'], self.iou)
+        path = Path(runner.log_dir) / 'ledger.json'
+        path.write_text(json.dumps(summary, indent=1))
+        runner.logger.info(f'{table(summary)}\nLedger: {path}')

@@ -1,0 +1,47 @@
+"""The account of one image.
+
+Shapes: G objects that count, D detections, T thresholds of IoU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The account of one image.
+
+    Attributes:
+        image_id (Any): Id of the image.
+        path (str): Its file.
+        boxes (np.ndarray): The objects that count, xyxy in its pixels, (G, 4).
+        labels (np.ndarray): Their classes, (G,).
+        groups (dict[str, list[str]]): Names of their groups, by kind of group.
+        fates (list[str]): A key of `FATES` each.
+        anchor_iou (np.ndarray): IoU of the nearest anchor, NaN without anchors, (G,).
+        ranks (np.ndarray): Proposal that finds each, by threshold, (T, G).
+        found (np.ndarray): Detections, xyxy in its pixels, best first, (D, 4).
+        scores (np.ndarray): (D,).
+        found_labels (np.ndarray): (D,).
+        kinds (np.ndarray): Index into `mistakes.NAMES`, (D,).
+        about (np.ndarray): The object that each finds, or would without its mistake,
+            or `NOBODY`, (D,).
+    """
+
+    image_id: Any
+    path: str
+    boxes: np.ndarray
+    labels: np.ndarray
+    groups: dict[str, list[str]]
+    fates: list[str]
+    anchor_iou: np.ndarray
+    ranks: np.ndarray
+    found: np.ndarray
+    scores: np.ndarray
+    found_labels: np.ndarray
+    kinds: np.ndarray
+    about: np.ndarray

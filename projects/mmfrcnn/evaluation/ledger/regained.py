@@ -1,0 +1,164 @@
+"""The AP that each step and each kind of mistake costs.
+
+As TIDE has it (Bolya et al. 2020, section 2.3): one kind is put right, nothing else is
+changed, and the AP at the ledger's IoU is computed anew. An object that a step lost is
+put right by not asking for it any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
+from mmfrcnn.evaluation.ledger.matching import NOBODY
+from mmfrcnn.evaluation.ledger.mistakes import NAMES
+from mmfrcnn.evaluation.ledger.page import Page
+
+STEPS = {
+    'anchors': ('no_anchor',),
+    'proposals': NOT_PROPOSED,
+    'class': ('called_background', 'called_other_class', 'below_score_threshold'),
+    'box': ('badly_regressed',),
+    'NMS': ('suppressed_by_nms', 'shared_box'),
+    'detection limit': ('beyond_detection_limit',),
+}
+RECALLS = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True, eq=False)
+class _All:
+    """All detections and objects of an evaluation: arrays over D and G."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    true: np.ndarray
+    kinds: np.ndarray
+    about: np.ndarray
+    gt_labels: np.ndarray
+    fates: np.ndarray
+
+
+def regained(pages: Sequence[Page], classes: int) -> dict[str, object]:
+    """Return the AP at the ledger's IoU, and what it would gain.
+
+    Args:
+        pages (Sequence[Page]): The account of each image.
+        classes (int): Number of classes.
+
+    Returns:
+        dict: ``AP``; ``objects``: the gain by step; ``detections``: the gain by kind of
+        mistake, and ``missed``: objects that no mistake is about. The AP is -1 without
+        objects.
+    """
+    everything = _all_of(pages)
+    known = np.bincount(everything.gt_labels, minlength=classes) > 0
+    base = _mean_ap(everything, known)
+
+    def gain(changed: _All) -> float:
+        return _mean_ap(changed, known) - base
+
+    used = np.zeros(len(everything.gt_labels), bool)
+    used[everything.about[everything.about != NOBODY]] = True
+    return {
+        'AP': base,
+        'objects': {
+            step: gain(_without(everything, np.isin(everything.fates, fates)))
+            for step, fates in STEPS.items()
+        },
+        'detections': {
+            **{
+                name: gain(_put_right(everything, NAMES.index(name)))
+                for name in NAMES
+                if name not in ('true', 'ignored')
+            },
+            'missed': gain(_without(everything, ~used)),
+        },
+    }
+
+
+def _all_of(pages: Sequence[Page]) -> _All:
+    counts = [len(page.labels) for page in pages]
+    starts = np.cumsum([0, *counts])[:-1]
+    kinds = _joined([page.kinds for page in pages], np.int64)
+    about = [
+        np.where(page.about == NOBODY, NOBODY, page.about + start)
+        for page, start in zip(pages, starts, strict=True)
+    ]
+    return _All(
+        labels=_joined([page.found_labels for page in pages], np.int64),
+        scores=_joined([page.scores for page in pages], np.float64),
+        true=kinds == NAMES.index('true'),
+        kinds=kinds,
+        about=_joined(about, np.int64),
+        gt_labels=_joined([page.labels for page in pages], np.int64),
+        fates=np.array([fate for page in pages for fate in page.fates], str),
+    )
+
+
+def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
+
+
+def _without(everything: _All, lost: np.ndarray) -> _All:
+    """Leave out objects, none of which is found, (G,)."""
+    return replace(everything, gt_labels=everything.gt_labels[~lost])
+
+
+def _put_right(everything: _All, kind: int) -> _All:
+    """Let the mistakes of a kind find their objects, or be none.
+
+    Of several about one object the best is put right, and one that is about an object
+    found already is left out; a wrong class becomes that of the object.
+    """
+    wrong = np.flatnonzero(everything.kinds == kind)
+    wrong = wrong[np.argsort(-everything.scores[wrong], kind='stable')]
+    about = everything.about[wrong]
+    found = set(everything.about[everything.true].tolist()) | {NOBODY}
+    right, objects = [], []
+    for detection, one in zip(wrong.tolist(), about.tolist(), strict=True):
+        if one not in found:
+            found.add(one)
+            right.append(detection)
+            objects.append(one)
+    true, labels = everything.true.copy(), everything.labels.copy()
+    kinds = everything.kinds.copy()
+    kinds[wrong] = NAMES.index('ignored')
+    kinds[right] = NAMES.index('true')
+    true[right] = True
+    labels[right] = everything.gt_labels[objects]
+    return replace(everything, true=true, labels=labels, kinds=kinds)
+
+
+def _mean_ap(everything: _All, known: np.ndarray) -> float:
+    """Return COCO's mean AP at one IoU over the known classes, bool, (C,)."""
+    asked = np.bincount(everything.gt_labels, minlength=len(known))
+    counted = everything.kinds != NAMES.index('ignored')
+    labels, true = everything.labels[counted], everything.true[counted]
+    order = np.lexsort((-everything.scores[counted], labels))
+    labels, true = labels[order], true[order]
+    bounds = np.searchsorted(labels, np.arange(len(known) + 1))
+    found = [
+        average_precision(true[bounds[label] : bounds[label + 1]], asked[label])
+        for label in np.flatnonzero(known)
+    ]
+    return float(np.mean(found)) if found else -1.0
+
+
+def average_precision(true: np.ndarray, objects: int) -> float:
+    """Return COCO's average precision: the mean over 101 recalls.
+
+    Args:
+        true (np.ndarray): Which detections find an object, best first, bool, (D,).
+        objects (int): How many there are; of none, all are found: by no detections the
+            AP is 1, by any it is 0.
+    """
+    if not objects:
+        return float(not len(true))
+    right = np.cumsum(true)
+    precision = right / np.arange(1, len(true) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(right / objects, RECALLS, side='left')
+    return float(np.append(best, 0.0)[places].mean())

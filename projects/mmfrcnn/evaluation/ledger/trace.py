@@ -1,0 +1,212 @@
+"""What both stages of a detector made of a batch, seen without changing it.
+
+Forward hooks see what the RPN and the box heads return, and the proposals are taken as
+they pass on to the second stage. It serves our heads and mmdet's own, a cascade too.
+
+Shapes: L levels, S anchors over all levels, P proposals of an image, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from torch import Tensor, nn
+
+from mmfrcnn.ops.rows import flatten_levels
+from mmfrcnn.structures.proposals import Proposals
+
+
+@dataclass(frozen=True, eq=False)
+class FirstStage:
+    """What the RPN saw in an image.
+
+    Attributes:
+        anchors (Tensor): xyxy in input pixels, shape (S, 4).
+        level_sizes (list[int]): Anchors in each level, sum S.
+        logits (Tensor): Objectness before the sigmoid, float32, shape (S,).
+        deltas (Tensor): float32, shape (S, 4).
+    """
+
+    anchors: Tensor
+    level_sizes: list[int]
+    logits: Tensor
+    deltas: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SecondStage:
+    """What the box head made of an image's proposals; on the host.
+
+    Attributes:
+        head (BBoxHead): The head, of a cascade the last.
+        regions (Tensor): What its deltas move, xyxy in input pixels, shape (P, 4).
+        scores (Tensor): Probabilities, with a softmax the background's last, float32,
+            shape (P, C + 1), else (P, C).
+        deltas (Tensor): float32, shape (P, 4 C) or (P, 4).
+    """
+
+    head: BBoxHead
+    regions: Tensor
+    scores: Tensor
+    deltas: Tensor
+
+    def boxes_of(self, label: int, size: Sequence[int]) -> Tensor:
+        """Return each region refined as one of a class, within the image, (P, 4).
+
+        Args:
+            label (int): The class.
+            size (Sequence[int]): (height, width) of the image, in input pixels.
+        """
+        each = self.deltas.unflatten(1, (-1, 4))
+        deltas = each[:, min(label, each.shape[1] - 1)]
+        boxes = self.head.bbox_coder.decode(self.regions, deltas)
+        height, width = size[:2]
+        return torch.minimum(
+            boxes.clamp(min=0), boxes.new_tensor([width, height, width, height])
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTrace:
+    """What a detector made of one image.
+
+    Attributes:
+        first (FirstStage | None): None where the proposals were given.
+        proposals (Tensor): Best first, xyxy in input pixels, on the host, (P, 4).
+        objectness (Tensor): Of each, shape (P,).
+        second (SecondStage): The box head.
+    """
+
+    first: FirstStage | None
+    proposals: Tensor
+    objectness: Tensor
+    second: SecondStage
+
+
+class Tracer:
+    """Watches a two-stage detector; :meth:`images` tells of the batch before.
+
+    Args:
+        model (nn.Module): The detector, which :meth:`fits`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.rpn = getattr(model, 'rpn_head', None)
+        self.roi_head = model.roi_head
+        heads, extractors = model.roi_head.bbox_head, model.roi_head.bbox_roi_extractor
+        self.heads = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+        last = extractors[-1] if isinstance(extractors, nn.ModuleList) else extractors
+        self._flat: tuple[Any, ...] = ()
+        self._outputs: list[Any] = []
+        self._proposals: Any = ()
+        self._regions: Any = None
+        self._maps: Any = None
+        self._handles = [
+            *(head.register_forward_hook(self._saw_head) for head in self.heads),
+            last.register_forward_hook(self._saw_regions),
+        ]
+        if self.rpn is not None:
+            self._handles.append(self.rpn.register_forward_hook(self._saw_maps))
+        self._predict = self.roi_head.predict
+        self.roi_head.predict = self._saw_proposals
+
+    @staticmethod
+    def fits(model: Any) -> bool:
+        """Whether a model has two stages, whose scores are a softmax or sigmoids."""
+        roi_head = getattr(model, 'roi_head', None)
+        heads = getattr(roi_head, 'bbox_head', None)
+        if heads is None or not hasattr(roi_head, 'bbox_roi_extractor'):
+            return False
+        each = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+        return all(
+            isinstance(one, BBoxHead) and not getattr(one, 'custom_activation', False)
+            for one in each
+        )
+
+    def close(self) -> None:
+        """Let the detector go on unseen."""
+        for handle in self._handles:
+            handle.remove()
+        del self.roi_head.predict  # of this instance: its class's is there again
+
+    def images(self) -> list[ImageTrace]:
+        """Return what was made of each image of the batch, once."""
+        proposals: Any = self._proposals
+        counts = [len(one.bboxes) for one in proposals]
+        slots = counts
+        if isinstance(proposals, Proposals):
+            slots = [proposals.boxes.shape[1]] * len(counts)
+        parts = [part.cpu().split(slots) for part in self._second_stage()]
+        traces = []
+        for image, (count, one) in enumerate(zip(counts, proposals, strict=True)):
+            scores, deltas, regions = (part[image][:count] for part in parts)
+            traces.append(
+                ImageTrace(
+                    self._first_stage(image),
+                    one.bboxes.float().cpu(),
+                    # Stored ones may have none; they are best first.
+                    one.get('scores', one.bboxes.new_zeros(count)).float().cpu(),
+                    SecondStage(self.heads[-1], regions, scores, deltas),
+                )
+            )
+        self._forget()
+        return traces
+
+    def _second_stage(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scores, deltas and regions of all images, a row a region."""
+        head: Any = self.heads[-1]
+        if not self._outputs:  # mmdet's heads are not asked where nothing is proposed
+            scores = torch.zeros(0, head.num_classes + 1)
+            return scores, scores[:, :4], scores[:, :4]
+        logits = torch.stack([one[0].float() for one in self._outputs]).mean(0)
+        if getattr(head.loss_cls, 'use_sigmoid', False):
+            scores = logits[:, : head.num_classes].sigmoid()
+        else:
+            scores = F.softmax(logits, -1)
+        return scores, self._outputs[-1][1].float(), self._regions[:, 1:]
+
+    def _first_stage(self, image: int) -> FirstStage | None:
+        if self._maps is None or self.rpn is None:
+            return None
+        if not self._flat:
+            scores, deltas = self._maps
+            channels = self.rpn.cls_out_channels
+            shapes = [one.shape[-2:] for one in scores]
+            anchors = self.rpn.prior_generator.grid_priors(
+                shapes, device=scores[0].device
+            )
+            flat = flatten_levels(scores, channels)  # (N, S, channels)
+            logits = flat[..., 0] - flat[..., 1] if channels == 2 else flat[..., 0]
+            self._flat = (
+                torch.cat(list(anchors)),
+                [len(level) for level in anchors],
+                logits,
+                flatten_levels(deltas, self.rpn.bbox_coder.encode_size),
+            )
+        anchors, sizes, logits, deltas = self._flat
+        return FirstStage(anchors, sizes, logits[image], deltas[image])
+
+    def _forget(self) -> None:
+        self._maps, self._flat = None, ()
+        self._proposals, self._regions, self._outputs = (), None, []
+
+    def _saw_maps(self, module: nn.Module, given: Any, outputs: Any) -> None:
+        self._maps = outputs
+
+    def _saw_proposals(self, x: Any, proposals: Any, *args: Any, **kwargs: Any) -> Any:
+        # A new batch: what masks asked for in the one before is no matter.
+        self._proposals, self._regions, self._outputs = proposals, None, []
+        return self._predict(x, proposals, *args, **kwargs)
+
+    def _saw_regions(self, module: nn.Module, given: Any, outputs: Any) -> None:
+        # A mask head may share what pools for the boxes: until those have their scores.
+        if len(self._outputs) < len(self.heads):
+            self._regions = given[1]
+
+    def _saw_head(self, module: nn.Module, given: Any, outputs: Any) -> None:
+        self._outputs.append(outputs)

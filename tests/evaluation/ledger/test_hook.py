@@ -1,0 +1,224 @@
+"""The ledger of whole test runs, of our detectors and of mmdet's own, counted again."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner, load_checkpoint
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torchvision.ops import box_iou
+
+import mmfrcnn  # noqa: F401
+from mmfrcnn.evaluation.ledger import LedgerHook
+from mmfrcnn.evaluation.ledger.fates import FATES, NOT_PROPOSED
+from mmfrcnn.evaluation.ledger.mistakes import NAMES
+from tests.end_to_end.tiny import make_config
+
+CASCADE = dict(
+    type='BatchedCascadeRoIHead',
+    num_stages=2,
+    stage_loss_weights=[1, 0.5],
+)
+STOCK = {
+    'model.type': 'FasterRCNN',
+    'model.rpn_head.type': 'RPNHead',
+    'model.roi_head.type': 'StandardRoIHead',
+    'model.roi_head.bbox_roi_extractor.type': 'SingleRoIExtractor',
+}
+DETECTORS = {
+    'ours': {},
+    "mmdet's": STOCK,
+    'one box for all classes': {'model.roi_head.bbox_head.reg_class_agnostic': True},
+    'softmax': {'model.rpn_head.loss_cls.use_sigmoid': False},
+    'sigmoids': {'model.roi_head.bbox_head.loss_cls.use_sigmoid': True},
+    'cascade': {},
+    'few proposals': {
+        'model.test_cfg.rpn.nms_pre': 3,
+        'model.test_cfg.rpn.max_per_img': 5,
+    },
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with data, ``tiny.py`` and the weights of a short training."""
+    folder = tmp_path_factory.mktemp('ledger')
+    config = Config.fromfile(make_config(folder))
+    config.work_dir = str(folder / 'run')
+    config.train_cfg.max_epochs = 20
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    Runner.from_cfg(config).train()
+    return folder
+
+
+def runner_of(folder: Path, name: str, work_dir: Path) -> Runner:
+    config = Config.fromfile(folder / 'tiny.py')
+    config.work_dir, config.experiment_name = str(work_dir), work_dir.name
+    config.merge_from_dict(DETECTORS[name])
+    if name == 'cascade':
+        head = config.model.roi_head
+        heads = [dict(head.bbox_head), dict(head.bbox_head)]
+        extractors = [dict(head.bbox_roi_extractor), dict(head.bbox_roi_extractor)]
+        head.update(CASCADE, bbox_head=heads, bbox_roi_extractor=extractors)
+        training = config.model.train_cfg
+        training.rcnn = [training.rcnn, training.rcnn]
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(config)
+    model, path = runner.model, folder / 'run/epoch_20.pth'
+    load_checkpoint(model, str(path), strict=False)
+    if name == 'cascade':
+        weights = torch.load(path, weights_only=True)['state_dict']
+        prefix = 'roi_head.bbox_head.'
+        own = {k.removeprefix(prefix): v for k, v in weights.items() if prefix in k}
+        for head in model.roi_head.bbox_head:
+            head.load_state_dict(own)
+    return runner
+
+
+def proposals_of(model, dataset) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    """Ask the first stage by itself: boxes in pixels of the images, and scores."""
+    found = {}
+    for index in range(len(dataset)):
+        item = dataset[index]
+        batch = dict(inputs=[item['inputs']], data_samples=[item['data_samples']])
+        data = model.data_preprocessor(batch, False)
+        with torch.no_grad():
+            maps = model.extract_feat(data['inputs'])
+            (one,) = model.rpn_head.predict(maps, data['data_samples'], rescale=True)
+        found[item['data_samples'].img_id] = one.bboxes, one.scores
+    return found
+
+
+def recall(annotations: Path, proposals: dict, number: int) -> float:
+    """Average recall by pycocotools."""
+    results = [
+        dict(
+            image_id=image,
+            category_id=1,
+            bbox=[box[0], box[1], box[2] - box[0], box[3] - box[1]],
+            score=score,
+        )
+        for image, (boxes, scores) in proposals.items()
+        for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(annotations)
+        evaluator = COCOeval(coco, coco.loadRes(results), 'bbox')
+        evaluator.params.useCats = 0
+        evaluator.params.maxDets = [number]
+        evaluator.evaluate()
+        evaluator.accumulate()
+    return evaluator.eval['recall'][:, 0, 0, 0].mean()
+
+
+@pytest.mark.parametrize('name', DETECTORS)
+def test_the_ledger_is_what_a_second_count_finds(name, folder, tmp_path):
+    runner = runner_of(folder, name, tmp_path / 'run')
+    plain = runner.test()
+    hook = LedgerHook()
+    runner.register_hook(hook)
+    assert runner.test() == plain  # seen, not changed
+    summary = json.loads((Path(runner.log_dir) / 'ledger.json').read_text())
+
+    truth = json.loads((folder / 'data/train.json').read_text())
+    counted = [one for one in truth['annotations'] if not one['iscrowd']]
+    objects, detections = summary['objects'], summary['detections']
+    assert summary['images'] == len(truth['images'])
+    assert objects['total'] == len(counted) > 10
+    assert sum(objects[fate] for fate in FATES) == objects['total']
+    assert sum(detections[kind] for kind in NAMES) == detections['total']
+    assert detections['true'] == objects['detected']
+    assert objects['not_proposed'] == sum(objects[fate] for fate in NOT_PROPOSED)
+    for groups in summary['groups'].values():
+        for fate in ('total', *FATES):
+            assert sum(one['objects'][fate] for one in groups.values()) == objects[fate]
+
+    model = runner.model.eval()
+    proposals = proposals_of(model, runner.test_dataloader.dataset)
+    for number in (100, 300, 1000):
+        expected = recall(folder / 'data/train.json', proposals, number)
+        assert summary['recall'][f'AR@{number}'] == pytest.approx(expected, abs=1e-9)
+    seen = set()
+    for page in hook._pages:
+        boxes = torch.from_numpy(page.boxes).float()
+        reached = (box_iou(boxes, proposals[page.image_id][0]) >= 0.5).any(1)
+        found = torch.from_numpy(page.found).float()
+        near = box_iou(boxes, found) >= 0.5
+        for index, fate in enumerate(page.fates):
+            seen.add(fate)
+            same = page.labels[index] == page.found_labels
+            if fate == 'detected':
+                assert (near[index].numpy() & same).any()
+            elif fate in (*NOT_PROPOSED, 'no_anchor'):
+                assert not reached[index]
+            elif fate in ('called_background', 'called_other_class', 'badly_regressed'):
+                assert reached[index] and not (near[index].numpy() & same).any()
+    print(name, objects)
+    assert 'detected' in seen and len(seen) > 1, seen
+
+
+def test_a_head_asked_twice_is_seen_once(folder, tmp_path):
+    """A second run of one model, and a model that no ledger watches any more."""
+    runner = runner_of(folder, 'ours', tmp_path / 'run')
+    hook = LedgerHook()
+    runner.register_hook(hook)
+    first = runner.test()
+    count = len(hook._pages)
+    assert runner.test() == first and len(hook._pages) == count == 8
+    assert 'predict' not in vars(runner.model.roi_head)
+    assert not runner.model.rpn_head._forward_hooks
+
+
+def test_without_second_stage_there_is_no_ledger(folder, tmp_path):
+    runner = runner_of(folder, 'ours', tmp_path / 'run')
+    model = runner.model
+    hook = LedgerHook()
+    head, model.roi_head = model.roi_head, torch.nn.Identity()
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, None, [])
+    hook.after_test_epoch(runner)
+    assert not list(Path(runner.log_dir).glob('ledger.json'))
+    model.roi_head = head
+
+
+def test_numbers_by_hand():
+    """Two of three objects found; of the third, nothing was proposed."""
+    from mmfrcnn.evaluation.ledger.ledger import summarise
+    from mmfrcnn.evaluation.ledger.page import Page
+
+    ranks = np.full((10, 3), np.inf)
+    ranks[:5, 0], ranks[:, 1] = 0, 150  # half of the thresholds; beyond the first 100
+    boxes = np.array([[0.0, 0, 9, 9], [20, 20, 40, 40], [50, 50, 99, 99]])
+    page = Page(
+        1,
+        'a.png',
+        boxes,
+        np.array([0, 1, 1]),
+        {'size': ['small', 'small', 'medium']},
+        ['detected', 'detected', 'not_regressed'],
+        np.full(3, 0.5),
+        ranks,
+        boxes[:2],
+        np.array([0.9, 0.8]),
+        np.array([0, 1]),
+        np.array([0, 0]),
+        np.array([0, 1]),
+    )
+    summary = summarise([page], ['cat', 'dog'], 0.5)
+    assert summary['objects']['detected'] == 2
+    assert summary['objects']['not_proposed'] == 1
+    assert summary['recall']['AR@100'] == pytest.approx(5 / 30)
+    assert summary['recall']['AR@300'] == pytest.approx(15 / 30)
+    dog = summary['groups']['class']['dog']
+    assert dog['objects']['total'] == 2 and dog['recall']['AR@1000'] == 0.5
+    assert summary['groups']['size']['small']['recall']['AR@300'] == 0.75
+    assert summary['regained']['AP'] == pytest.approx((1 + 51 / 101) / 2)
+    assert summary['regained']['objects']['proposals'] == pytest.approx(25 / 101)
