@@ -239,3 +239,14 @@ def test_predict_equals_the_detector(folder, images, tmp_path):
         boxes = np.array([a['bbox'] for a in mine])
         np.testing.assert_allclose(boxes[:, :2], one.boxes[:, :2], atol=0.02)
         assert [a['category_id'] - 1 for a in mine] == one.labels.tolist()
+
+
+def test_tiles_are_not_recorded(folder, tmp_path, capsys):
+    for tool, given in {
+        'predict': [folder / 'images', folder / 'run', '--out-dir', tmp_path / 'out'],
+        'test': [folder / 'run', '--work-dir', tmp_path / 'run'],
+    }.items():
+        code = run_here(tool, *given, '--tiles', 64, 48, '--cuda-graphs')
+        assert code == 2, tool
+        assert 'choose one' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.cfg_options)
     check_registered(config)
     if args.tiles:
-        use_tiles(config, tuple(args.tiles), args.tile_overlap)
+        tiles = tuple(args.tiles)
+        use_tiles(config, tiles, args.tile_overlap, args.cuda_graphs)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
     network = Network(

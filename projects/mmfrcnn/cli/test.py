@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> None:
     if args.tta:
         _augment(config)
     if args.tiles:
-        use_tiles(config, tuple(args.tiles), args.tile_overlap)
+        tiles = tuple(args.tiles)
+        use_tiles(config, tiles, args.tile_overlap, args.cuda_graphs)
     evaluate_each_class(config, 'test')
     with explained(config, ['test']), console(args.verbose) as progress:
         runner = build_runner(config, args.verbose)

@@ -148,17 +148,26 @@ def _stood_for(both: InstanceData, cut: Tensor) -> Tensor:
     return covered
 
 
-def use_tiles(config: Config, size: tuple[int, int], overlap: float) -> None:
+def use_tiles(
+    config: Config, size: tuple[int, int], overlap: float, recorded: bool = False
+) -> None:
     """Have a config's test set cut into tiles, and its detector merge them.
 
     Args:
         config (Config): Changed in place.
         size (tuple[int, int]): Width and height of a tile, in pixels of the images.
         overlap (float): Share of a tile that it has in common with the next.
+        recorded (bool): Whether the detector is to be recorded as CUDA graphs.
 
     Raises:
-        UserError: If the size or overlap is none, or images are not loaded first.
+        UserError: If the size or overlap is none, images are not loaded first, or the
+            detector is to be recorded.
     """
+    if recorded:
+        raise UserError(
+            '--tiles and --cuda-graphs: tiles come in batches of many sizes, and each '
+            'would be recorded; choose one'
+        )
     if min(size) < 1 or not 0 <= overlap < 1:
         raise UserError(
             f'tiles of {size[0]}x{size[1]} pixels with an overlap of {overlap:g}: they '
