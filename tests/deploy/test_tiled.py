@@ -242,9 +242,10 @@ def test_predict_equals_the_detector(folder, images, tmp_path):
 
 
 def test_tiles_are_not_recorded(folder, tmp_path, capsys):
+    run = folder / 'tiny.py', folder / 'run/epoch_1.pth'
     for tool, given in {
-        'predict': [folder / 'images', folder / 'run', '--out-dir', tmp_path / 'out'],
-        'test': [folder / 'run', '--work-dir', tmp_path / 'run'],
+        'predict': [folder / 'images', *run, '--out-dir', tmp_path / 'out'],
+        'test': [*run, '--work-dir', tmp_path / 'run'],
     }.items():
         code = run_here(tool, *given, '--tiles', 64, 48, '--cuda-graphs')
         assert code == 2, tool
