@@ -13,6 +13,7 @@ from mmfrcnn.training.profiling import ProfileHook
 from mmfrcnn.training.progress import ProgressHook
 from mmfrcnn.training.results import ResultsHook
 from mmfrcnn.training.step_log import StepLogProcessor
+from mmfrcnn.training.validation_loss import ValidationLossHook
 
 __all__ = [
     'AlternatingFasterRCNN',
@@ -29,4 +30,5 @@ __all__ = [
     'ProgressHook',
     'ResultsHook',
     'StepLogProcessor',
+    'ValidationLossHook',
 ]
