@@ -141,6 +141,27 @@ def test_the_ledger_is_what_a_second_count_finds(name, folder, tmp_path):
         for fate in ('total', *FATES):
             assert sum(one['objects'][fate] for one in groups.values()) == objects[fate]
 
+    columns = np.load(Path(runner.log_dir) / 'ledger.npz')  # it allows no pickles
+    fates = columns['fates'][columns['object_fate']]
+    kinds = columns['kinds'][columns['detection_kind']]
+    assert {fate: (fates == fate).sum() for fate in FATES}.items() <= objects.items()
+    assert {k: (kinds == k).sum() for k in NAMES}.items() <= detections.items()
+    ids = {str(one['id']): one for one in truth['images']}
+    for row, box in zip(columns['object_image'], columns['object_box'], strict=True):
+        own = ids[columns['image_id'][row]]
+        assert Path(columns['image_path'][row]).name == own['file_name']
+        x1, y1, x2, y2 = box.tolist()
+        near = [one['bbox'] for one in counted if one['image_id'] == own['id']]
+        assert [x1, y1, x2 - x1, y2 - y1] in near
+    true = kinds == 'true'
+    finds = columns['detection_object'][true]
+    assert len(set(finds)) == len(finds) and set(fates[finds]) <= {'detected'}
+    for column in ('image', 'label'):
+        same = columns[f'object_{column}'][finds]
+        assert (same == columns[f'detection_{column}'][true]).all()
+    best = columns['object_rank'] < np.inf
+    assert set(fates[~best]).isdisjoint({'called_background', 'badly_regressed'})
+
     model = runner.model.eval()
     proposals = proposals_of(model, runner.test_dataloader.dataset)
     for number in (100, 300, 1000):
@@ -222,3 +243,12 @@ def test_numbers_by_hand():
     assert summary['groups']['size']['small']['recall']['AR@300'] == 0.75
     assert summary['regained']['AP'] == pytest.approx((1 + 51 / 101) / 2)
     assert summary['regained']['objects']['proposals'] == pytest.approx(25 / 101)
+
+
+def test_nothing_at_all_is_written_too(tmp_path):
+    from mmfrcnn.evaluation.ledger.columns import write_columns
+
+    write_columns(tmp_path / 'ledger.npz', [], ['cat'])
+    columns = np.load(tmp_path / 'ledger.npz')
+    assert columns['object_box'].shape == (0, 4)
+    assert columns['classes'].tolist() == ['cat']

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmfrcnn.evaluation.ledger.columns import write_columns
 from mmfrcnn.evaluation.ledger.fates import Rules
 from mmfrcnn.evaluation.ledger.ledger import account_of, summarise
 from mmfrcnn.evaluation.ledger.table import table
@@ -24,9 +25,10 @@ from mmfrcnn.evaluation.ledger.truth import truths_of
 class LedgerHook(Hook):
     """Accounts for every object and every detection of a test run.
 
-    At its end a table is logged, and the sums are written to ``ledger.json`` in the
-    folder of the run's log. Of a detector without two stages, and of data without
-    objects, there is none.
+    At its end a table is logged. Beside the run's log, the sums are in ``ledger.json``
+    and each object and detection in ``ledger.npz``, in the columns of
+    :func:`~mmfrcnn.evaluation.ledger.columns.write_columns`. Of a detector without two
+    stages, and of data without objects, there is none.
 
     Args:
         iou (float): From which on an object is found.
@@ -85,7 +87,9 @@ class LedgerHook(Hook):
         # Processes may have shared an image, so that each has as many.
         pages = list({page.image_id: page for page in pages}.values())
         dataset: Any = runner.test_dataloader.dataset
-        summary = summarise(pages, dataset.metainfo['classes'], self.iou)
+        names = dataset.metainfo['classes']
+        summary = summarise(pages, names, self.iou)
         path = Path(runner.log_dir) / 'ledger.json'
         path.write_text(json.dumps(summary, indent=1))
+        write_columns(path.with_suffix('.npz'), pages, names)
         runner.logger.info(f'{table(summary)}\nLedger: {path}')
