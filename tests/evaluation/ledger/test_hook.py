@@ -210,6 +210,17 @@ def test_without_second_stage_there_is_no_ledger(folder, tmp_path):
     model.roi_head = head
 
 
+def test_images_that_share_an_id_have_no_ledger(folder, tmp_path, monkeypatch):
+    runner = runner_of(folder, 'ours', tmp_path / 'run')
+    dataset = runner.test_dataloader.dataset
+    info = dataset.get_data_info
+    monkeypatch.setattr(dataset, 'get_data_info', lambda i: {**info(i), 'img_id': 1})
+    hook = LedgerHook()
+    hook.before_test_epoch(runner)
+    assert hook._tracer is None
+    assert 'predict' not in vars(runner.model.roi_head)
+
+
 def test_numbers_by_hand():
     """Two of three objects found; of the third, nothing was proposed."""
     from mmfrcnn.evaluation.ledger.ledger import summarise

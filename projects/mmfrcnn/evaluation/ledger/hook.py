@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.ledger.columns import write_columns
 from mmfrcnn.evaluation.ledger.fates import Rules
 from mmfrcnn.evaluation.ledger.ledger import account_of, summarise
@@ -28,7 +29,7 @@ class LedgerHook(Hook):
     At its end a table is logged. Beside the run's log, the sums are in ``ledger.json``
     and each object and detection in ``ledger.npz``, in the columns of
     :func:`~mmfrcnn.evaluation.ledger.columns.write_columns`. Of a detector without two
-    stages, and of data without objects, there is none.
+    stages, of data without objects, and of images that share an id, there is none.
 
     Args:
         iou (float): From which on an object is found.
@@ -46,7 +47,11 @@ class LedgerHook(Hook):
         model = model.module if is_model_wrapper(model) else model
         if not Tracer.fits(model):
             return
-        self._truths = truths_of(runner.test_dataloader.dataset)
+        try:
+            self._truths = truths_of(runner.test_dataloader.dataset)
+        except UserError as error:
+            runner.logger.warning(f'No ledger: {error}')
+            return
         if not any(len(truth.labels) for truth in self._truths.values()):
             return
         self._tracer = Tracer(model)

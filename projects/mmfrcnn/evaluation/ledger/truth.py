@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mmfrcnn.errors import UserError
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -38,9 +40,19 @@ class Truth:
 
 
 def truths_of(dataset: Any) -> dict[Any, Truth]:
-    """Return the objects of each image of a data set, by its id."""
+    """Return the objects of each image of a data set, by its id.
+
+    Raises:
+        UserError: If several images have one id, as in data sets that are joined.
+    """
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))
-    return {info['img_id']: Truth.of(info) for info in infos}
+    truths = {info['img_id']: Truth.of(info) for info in infos}
+    if len(truths) < len(dataset):
+        raise UserError(
+            f'{len(dataset)} images have {len(truths)} ids between them, so their '
+            'objects cannot be told apart: give each image an id of its own'
+        )
+    return truths
 
 
 SMALL, MEDIUM = 32.0**2, 96.0**2  # COCO's
