@@ -12,6 +12,7 @@ from tests.tools import environment
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 ARGUMENTS = {
+    'anchors': 'a.py',
     'benchmark': '--infer',
     'browse_dataset': 'a.py --out-dir out',
     'convert_dataset': '--from voc --to coco a b',

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmfrcnn.cli.anchor_fit.nearest import nearest_iou
 from mmfrcnn.data.formats.pictures import Picture, why_left_out
 
 STRIDES = (4, 8, 16, 32, 64)
@@ -129,22 +130,14 @@ def choose_anchors(
 def best_iou(boxes: np.ndarray, scale: int, ratios: Sequence[float]) -> np.ndarray:
     """Return the largest IoU of each box with any anchor of a pyramid, float (G,).
 
-    On each level the anchor whose centre is next to the box's has it.
-
     Args:
         boxes (np.ndarray): xyxy in pixels of the network's input, float (G, 4).
         scale (int): Of the anchors, times the stride.
         ratios (Sequence[float]): Heights over widths.
     """
-    centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     best = np.zeros(len(boxes))
     for stride in STRIDES:
-        nearest = np.round(centre / stride) * stride
-        for ratio in ratios:
-            half = np.array([ratio**-0.5, ratio**0.5]) * stride * scale / 2
-            low = np.maximum(boxes[:, :2], nearest - half)
-            high = np.minimum(boxes[:, 2:], nearest + half)
-            shared = np.clip(high - low, 0, None).prod(1)
-            union = sides.prod(1) + (2 * half).prod() - shared
-            best = np.maximum(best, shared / union)
+        half = np.array([(one**-0.5, one**0.5) for one in ratios]) * stride * scale / 2
+        base = np.concatenate([-half, half], 1)
+        best = np.maximum(best, nearest_iou(boxes, base, (stride, stride)).max(1))
     return best
