@@ -333,12 +333,12 @@ def test_fewer_images_are_spread_evenly(folder, capsys):
         ),
         (
             "train_dataloader = dict(dataset=dict(ann_file='nothing.json'))",
-            'train_dataloader.dataset has no image with a box',
+            'train_dataloader.dataset has no image, or none that its filter_cfg leaves',
         ),
         (
             "train_dataloader = dict(dataset=dict(ann_file='empty.json', "
             'filter_cfg=dict(filter_empty_gt=True)))',
-            'train_dataloader.dataset has no image with a box',
+            'train_dataloader.dataset has no image, or none that its filter_cfg leaves',
         ),
         (
             "train_dataloader = dict(dataset=dict(ann_file='empty.json'))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -75,3 +76,21 @@ def test_processes_say_once_what_is_wrong_and_what_one_alone_finds(
     said = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
     assert said == ['error: of both', 'error: of rank 1']
     assert 'Traceback' not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize('what', ['no images', 'no objects, and empty ones left out'])
+def test_a_training_set_without_images_is_one_line(tmp_path: Path, what: str) -> None:
+    config = make_config(tmp_path)
+    path = tmp_path / 'data/train.json'
+    content = json.loads(path.read_text())
+    content['annotations'] = []
+    if what == 'no images':
+        content['images'] = []
+    (tmp_path / 'data/none.json').write_text(json.dumps(content))
+    options = [
+        'train_dataloader.dataset.ann_file=none.json',
+        'train_dataloader.dataset.filter_cfg.filter_empty_gt=True',
+    ]
+    work = ['--work-dir', tmp_path / 'run']
+    result = run_tool('train.py', config, *work, '--cfg-options', *options)
+    assert_user_error(result, 'train_dataloader.dataset', 'has no image')

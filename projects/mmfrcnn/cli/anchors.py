@@ -122,7 +122,8 @@ def _objects(config: Config, args: argparse.Namespace) -> Objects:
     if config.get('train_dataloader') is None:
         raise UserError(f'{args.config} has no train_dataloader')
     set_random_seed(args.seed)
-    dataset = _dataset(config)
+    with explained(config, ['train']):
+        dataset = DATASETS.build(config.train_dataloader.dataset)
     preprocessor = MODELS.build(
         config.get('data_preprocessor') or config.model.data_preprocessor
     )
@@ -142,21 +143,6 @@ def _objects(config: Config, args: argparse.Namespace) -> Objects:
         )
     print(f'{len(objects.boxes)} objects in {len(chosen)} of {len(dataset)} images')
     return objects
-
-
-def _dataset(config: Config) -> Any:
-    """Build the training set of a config."""
-    with explained(config, ['train']):
-        try:
-            return DATASETS.build(config.train_dataloader.dataset)
-        except ValueError as error:
-            # How mmengine ends where there is nothing to put together.
-            if 'need at least one array' not in str(error):
-                raise
-            raise UserError(
-                'train_dataloader.dataset has no image with a box, or none that its '
-                'filter_cfg leaves. Check its ann_file and metainfo=dict(classes=...)'
-            ) from error
 
 
 def _thresholds(assigner: dict[str, Any]) -> list[float]:

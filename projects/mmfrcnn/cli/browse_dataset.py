@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError('--number must be at least 1')
     init_default_scope(config.get('default_scope', 'mmdet'))
     set_random_seed(args.seed)
-    with explained(config):
+    with explained(config, [args.split]):
         dataset = DATASETS.build(loader.dataset)
     preprocessor = MODELS.build(
         config.get('data_preprocessor') or config.model.data_preprocessor
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     thumbnails = []
     for start in range(0, len(chosen), batch_size):
         indices = chosen[start : start + batch_size]
-        with explained(config):
+        with explained(config, [args.split]):
             batch = pseudo_collate([dataset[index] for index in indices])
         fed = preprocessor(batch, training=args.split == 'train')
         for place, sample in enumerate(fed['data_samples']):

@@ -179,6 +179,10 @@ def print_once(message: str) -> None:
         print(message, flush=True)
 
 
+NO_IMAGES = 'need at least one array to concatenate'
+"""How mmengine ends where a data set is empty."""
+
+
 @contextmanager
 def explained(
     config: Config, splits: Sequence[str] = ('train', 'val', 'test')
@@ -206,10 +210,16 @@ def explained(
         TypeError,
         ValueError,
         SyntaxError,
-    ):
+    ) as error:
         # SyntaxError: broken XML, too; AttributeError: XML without a tag.
         explain_data_error(config, splits)
-        raise
+        if NO_IMAGES not in str(error):
+            raise
+        keys = [f'{split}_dataloader.dataset' for split in splits]
+        raise UserError(
+            f'{" or ".join(keys)} has no image, or none that its filter_cfg leaves. '
+            'Check its ann_file and metainfo=dict(classes=...)'
+        ) from error
 
 
 def _key_of_path(config: Config, missing: str) -> str:
