@@ -52,9 +52,18 @@ def test_what_is_missing_is_said(run, tmp_path):
 
 def test_test_and_predict_with_a_folder(run, tmp_path):
     out = tmp_path / 'found.json'
-    options = ['--work-dir', tmp_path / 'tested', '--device', 'cpu']
-    assert run_here('test', run, '--out', out, *options) == 0
+    # As a run writes its config: with its own folder, where a test must write none.
+    config = run / 'tiny.py'
+    config.write_text(f'{config.read_text()}\nwork_dir = {str(run)!r}\n')
+    before = config.read_text()
+    assert run_here('test', run, '--out', out, '--device', 'cpu') == 0
     assert json.loads(out.read_text())
+    assert config.read_text() == before
+    assert len(list((run / 'test').glob('*/ledger.json'))) == 1
+    assert named(run)[0] == str(config)  # and may be named again
+    options = ['--work-dir', tmp_path / 'tested', '--device', 'cpu']
+    assert run_here('test', run, *options) == 0
+    assert list((tmp_path / 'tested').glob('*/ledger.json'))
     arguments = [tmp_path / 'images', run, '--out-dir', tmp_path / 'out']
     assert run_here('predict', *arguments, '--num-workers', 0) == 0
     assert json.loads((tmp_path / 'out/predictions.json').read_text())['images']

@@ -15,7 +15,8 @@ def name_files(args: argparse.Namespace) -> None:
 
     Args:
         args (argparse.Namespace): With ``config``, a config or a run's folder, and
-            ``checkpoint``, None where it was left out; changed in place.
+            ``checkpoint``, None where it was left out; changed in place. A
+            ``work_dir`` that was left out becomes the folder ``test`` in the run's.
 
     Raises:
         UserError: If a checkpoint is missing, or the folder has none or no one config.
@@ -39,3 +40,6 @@ def name_files(args: argparse.Namespace) -> None:
         args.checkpoint = str(find_checkpoint(folder))
         print_once(f'{configs[0]} with {args.checkpoint}')
     args.config = str(configs[0])
+    # The run's own is in its config: there the config itself would be written over.
+    if getattr(args, 'work_dir', '') is None:
+        args.work_dir = str(folder / 'test')
