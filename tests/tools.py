@@ -74,13 +74,17 @@ def run_ranks(
     name: str, *args: object, processes: int = 2, timeout: float = 120
 ) -> list[subprocess.CompletedProcess[str]]:
     """Run ``tools/NAME`` in several processes that talk, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    world = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=port, WORLD_SIZE=processes)
+    world = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port(), WORLD_SIZE=processes)
     ranks = [dict(world, RANK=n, LOCAL_RANK=n) for n in range(processes)]
     command = [str(REPO / 'tools' / name), *map(str, args), '--launcher', 'pytorch']
     return _run_all(command, Path.cwd(), timeout, ranks)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody has."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
 
 
 def _run_all(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from mmfrcnn.training.channels_last import ChannelsLastHook
 from mmfrcnn.training.loss_record import LossRecordHook
+from tests.tools import free_port
 
 # Losses of two iterations, and images in each batch, of processes 0 and 1.
 LOSSES = ([1.0, 2.0], [4.0, 5.0])
@@ -29,11 +29,8 @@ IMAGES = (2, 1)
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """What two processes saw, each."""
     folder = tmp_path_factory.mktemp('processes')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     torch.multiprocessing.start_processes(
-        _process, (port, folder), nprocs=2, start_method='forkserver'
+        _process, (free_port(), folder), nprocs=2, start_method='forkserver'
     )
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 

@@ -22,7 +22,7 @@ from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
 from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.checks.unreadable import explain_data_error
-from mmfrcnn.data.class_names import resolve_classes
+from mmfrcnn.data.class_names import SPLITS, resolve_classes
 from mmfrcnn.deploy.device import check_device
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.console import QuietRunner, quiet_coco, quieten
@@ -184,9 +184,7 @@ NO_IMAGES = 'need at least one array to concatenate'
 
 
 @contextmanager
-def explained(
-    config: Config, splits: Sequence[str] = ('train', 'val', 'test')
-) -> Iterator[None]:
+def explained(config: Config, splits: Sequence[str] = SPLITS) -> Iterator[None]:
     """Turn an error that comes from the data into a `UserError` that names its key.
 
     Args:

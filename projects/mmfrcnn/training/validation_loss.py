@@ -45,6 +45,9 @@ class ValidationLossHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # before what writes the metrics, or decides by them
 
+    def __init__(self) -> None:
+        self._truths: dict[Any, Truth] | None = None
+
     def before_val_epoch(self, runner: Runner) -> None:
         """Watch the features of the network, and remember its samplers."""
         model: Any = runner.model
@@ -54,7 +57,8 @@ class ValidationLossHook(Hook):
                 'ValidationLossHook: the network has masks, whose losses it does not '
                 'compute; leave it out of custom_hooks'
             )
-        self._truths = truths_of(runner.val_dataloader.dataset)
+        if self._truths is None:  # the data set is the same in each validation
+            self._truths = truths_of(runner.val_dataloader.dataset)
         self._sums: dict[str, Any] = {}
         self._images = 0
         self._features: Any = None
@@ -130,8 +134,7 @@ def _with_truth(
     found: DetDataSample, truth: Truth, device: torch.device
 ) -> DetDataSample:
     """Return a sample of training: the objects in pixels of the network's input."""
-    scale = torch.tensor(found.scale_factor, dtype=torch.float32).repeat(2)
-    boxes = (torch.from_numpy(truth.boxes).float() * scale).to(device)
+    boxes = truth.in_input(found.scale_factor).to(device)
     labels = torch.from_numpy(truth.labels).to(device)
     ignored = torch.from_numpy(truth.ignored).to(device)
     sample = DetDataSample(metainfo=found.metainfo)

@@ -6,9 +6,9 @@ import random
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.matching import NOBODY, match, overlaps
-from mmfrcnn.evaluation.ledger.mistakes import NAMES, kinds_of
+from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
 from mmfrcnn.evaluation.ledger.page import Page
+from mmfrcnn.evaluation.ledger.truth import Truth
 
 CLASSES = 3
 
@@ -70,11 +70,7 @@ def pages_of(truth: dict, found: list[dict], iou: float, most: int = 100) -> lis
         ignored = np.array([one['iscrowd'] for one in own], bool)
         boxes = corners([one['bbox'] for one in ds])
         called = np.array([labels[one['category_id']] for one in ds], np.int64)
-        shared = overlaps(boxes, gt, ignored)
-        matched = match(shared, called, gt_labels, ignored, iou)
-        kinds, about = kinds_of(shared, called, gt_labels, ignored, matched, iou)
-        place = np.append(np.where(ignored, NOBODY, np.cumsum(~ignored) - 1), NOBODY)
-        about = place[about]
+        kinds, about = judge(boxes, called, Truth(gt, gt_labels, ignored, ''), iou)
         lost = np.ones((~ignored).sum(), bool)
         lost[about[kinds == NAMES.index('true')]] = False
         pages.append(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmdet.models.task_modules import AnchorGenerator
+from torchvision.ops import box_iou
 
 from mmfrcnn.evaluation.ledger.fates import (
     FATES,
@@ -85,7 +88,8 @@ def first(anchors, logits, deltas=None, level_sizes=None):
     anchors = torch.tensor(anchors)
     deltas = torch.zeros(len(anchors), 4) if deltas is None else torch.tensor(deltas)
     sizes = level_sizes or [len(anchors)]
-    return FirstStage(anchors, sizes, torch.tensor(logits), deltas)
+    head = SimpleNamespace(bbox_coder=CODER)
+    return FirstStage(head, [], anchors, sizes, torch.tensor(logits), deltas)
 
 
 SOME = [FAR, [0.0, 60.0, 30.0, 90.0], [60.0, 0.0, 90.0, 30.0]]
@@ -114,12 +118,10 @@ FLAT = [10.0, 10.0, 50.0, 10.0]
 def test_the_first_stage_loses_it(fate, stage, proposals):
     boxes = torch.tensor([OBJECT])
     trace = seen(proposals, [(0.1, 0.1, 0.8)] * len(proposals), first=stage)
-    nearest = torch.tensor([0.0])
+    nearest = np.zeros(1)
     if stage is not None:
-        nearest = nearest_anchors(stage, boxes).iou
-    assert first_stage_fates(trace, boxes, nearest, SIZE, CODER.decode, rules()) == [
-        fate
-    ]
+        nearest = box_iou(boxes, stage.anchors).max(1).values.numpy()
+    assert first_stage_fates(trace, boxes, nearest, SIZE, rules()) == [fate]
 
 
 def test_a_proposal_that_is_too_small():
@@ -130,7 +132,7 @@ def test_a_proposal_that_is_too_small():
     strict = ProposalRules(2, 3, 0.7, min_bbox_size=8)
     limits = Rules(0.5, 0.3, strict, 0.2, 5, 0)
     found = first_stage_fates(
-        trace, torch.tensor([flat]), torch.tensor([0.8]), SIZE, CODER.decode, limits
+        trace, torch.tensor([flat]), np.array([0.8]), SIZE, limits
     )
     assert found == ['too_small']
 
@@ -140,18 +142,19 @@ def test_every_fate_has_its_words():
 
 
 def test_the_nearest_anchor_is_brute_forces():
-    generator = torch.Generator().manual_seed(0)
-    corner = torch.rand(70_000, 2, generator=generator) * 80
-    anchors = torch.cat([corner, corner + 1 + torch.rand(70_000, 2) * 40], 1)
-    stage = FirstStage(
-        anchors, [60_000, 10_000], torch.zeros(70_000), torch.zeros(70_000, 4)
-    )
-    boxes = anchors[[3, 65_000, 69_999]] + torch.tensor([0.0, 0.0, 0.5, 0.25])
+    generator = AnchorGenerator(strides=[4, 8], ratios=[0.5, 1, 2], scales=[2, 3])
+    sizes = [(60, 90), (30, 45)]
+    levels = generator.grid_priors(sizes, device='cpu')
+    anchors = torch.cat(levels)
+    cells = [np.array([[width, height]]) for height, width in sizes]
+    head = SimpleNamespace(prior_generator=generator)
+    none = torch.zeros(0)
+    stage = FirstStage(head, cells, anchors, [len(one) for one in levels], none, none)
+    boxes = anchors[[3, 9_000, 33_000, -1]] + torch.tensor([0.0, 0.0, 0.5, 0.25])
     boxes = torch.cat([boxes, torch.tensor([[500.0, 500.0, 510.0, 510.0]])])
-    found = nearest_anchors(stage, boxes)
-    from torchvision.ops import box_iou
-
+    iou, level = nearest_anchors(stage, boxes.numpy())
     best, place = box_iou(boxes, anchors).max(1)
-    torch.testing.assert_close(found.iou, best)
-    assert found.level[:3].tolist() == (place[:3] >= 60_000).long().tolist()
-    assert found.iou[3] == 0
+    np.testing.assert_allclose(iou, best, rtol=1e-5)
+    assert level[:4].tolist() == (place[:4] >= len(levels[0])).long().tolist()
+    assert set(level[:4]) == {0, 1}
+    assert iou[4] == 0

@@ -15,9 +15,9 @@ from mmdet.models.task_modules import AnchorGenerator
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from mmfrcnn.cli.anchor_fit.nearest import nearest_iou
 from mmfrcnn.cli.anchor_fit.objects import Objects
 from mmfrcnn.modeling.anchors import AnchorGridCache
+from mmfrcnn.modeling.nearest_anchor import pyramid_iou
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
 from mmfrcnn.modeling.rpn_training import trainable_anchors
 from mmfrcnn.structures.assignment import POSITIVE
@@ -78,16 +78,8 @@ def anchor_iou(objects: Objects, generator: AnchorGenerator) -> np.ndarray:
     Returns:
         np.ndarray: float64, shape (G, L, A).
     """
-    levels = [
-        nearest_iou(objects.boxes, base.double().numpy(), stride, cells)
-        for base, stride, cells in zip(
-            generator.base_anchors,
-            generator.strides,
-            grid_sizes(objects.padded, generator.strides),
-            strict=True,
-        )
-    ]
-    return np.stack(levels, 1)
+    cells = grid_sizes(objects.padded, generator.strides)
+    return pyramid_iou(objects.boxes, generator, cells)
 
 
 def grid_sizes(

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.truth import MEDIUM, SMALL
+from mmfrcnn.evaluation.ledger.groups import aspects_of, sizes_of
 from mmfrcnn.structures.image_batch import ImageBatch
-
-SIZES = ('small', 'medium', 'large')
-ASPECTS = ('tall', 'regular', 'wide')
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +57,12 @@ class Objects:
     @property
     def sizes(self) -> np.ndarray:
         """One of `SIZES` an object, by COCO's bounds of the area, shape (G,)."""
-        return _named(self.sides.prod(1), (SMALL, MEDIUM), SIZES)
+        return sizes_of(self.boxes)
 
     @property
     def aspects(self) -> np.ndarray:
         """One of `ASPECTS` an object, shape (G,)."""
-        return _named(self.sides[:, 0] / self.sides[:, 1], (0.5, 2.0), ASPECTS)
-
-
-def _named(
-    values: np.ndarray, bounds: Sequence[float], names: Sequence[str]
-) -> np.ndarray:
-    return np.array(names)[np.searchsorted(bounds, values, 'right')]
+        return aspects_of(self.boxes)
 
 
 def spread(total: int, number: int) -> list[int]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmfrcnn.cli.anchor_fit.coverage import Coverage
-from mmfrcnn.cli.anchor_fit.objects import ASPECTS, SIZES, Objects
+from mmfrcnn.cli.anchor_fit.objects import Objects
+from mmfrcnn.evaluation.ledger.groups import ASPECTS, SIZES
 
 
 def table(

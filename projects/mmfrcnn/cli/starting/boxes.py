@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmfrcnn.cli.anchor_fit.nearest import nearest_iou
 from mmfrcnn.data.formats.pictures import Picture, why_left_out
+from mmfrcnn.modeling.nearest_anchor import nearest_iou
 
 STRIDES = (4, 8, 16, 32, 64)
 SMALLEST_SIDE = 8

@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.data.class_names import plain_configs
+from mmfrcnn.data.class_names import SPLITS, plain_configs
 from mmfrcnn.data.formats.coco.read import read_coco
 from mmfrcnn.data.formats.names import read_names
 from mmfrcnn.data.formats.pictures import PictureDataset
@@ -20,9 +20,7 @@ from mmfrcnn.data.formats.voc import read_voc
 from mmfrcnn.errors import UserError
 
 
-def explain_data_error(
-    config: Config, splits: Sequence[str] = ('train', 'val', 'test')
-) -> None:
+def explain_data_error(config: Config, splits: Sequence[str] = SPLITS) -> None:
     """Look for what made a run stop while its data sets were being built.
 
     mmdet's readers stop at a broken annotation file with an error that doesn't name

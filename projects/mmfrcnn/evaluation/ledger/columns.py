@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mmfrcnn.evaluation.ledger.fates import FATES
-from mmfrcnn.evaluation.ledger.matching import NOBODY
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
-from mmfrcnn.evaluation.ledger.page import Page
+from mmfrcnn.evaluation.ledger.page import Page, about_all, joined
 
 
 def write_columns(path: Path, pages: Sequence[Page], classes: Sequence[str]) -> None:
@@ -41,11 +40,6 @@ def write_columns(path: Path, pages: Sequence[Page], classes: Sequence[str]) -> 
     """
     objects = [len(page.labels) for page in pages]
     detections = [len(page.scores) for page in pages]
-    starts = np.cumsum([0, *objects])[:-1]
-    about = [
-        np.where(page.about == NOBODY, NOBODY, page.about + start)
-        for page, start in zip(pages, starts, strict=True)
-    ]
     fates = list(FATES)
     lost = [[fates.index(fate) for fate in page.fates] for page in pages]
     numbers = np.arange(len(pages))
@@ -54,26 +48,18 @@ def write_columns(path: Path, pages: Sequence[Page], classes: Sequence[str]) -> 
         image_id=np.array([str(page.image_id) for page in pages], str),
         image_path=np.array([page.path for page in pages], str),
         object_image=np.repeat(numbers, objects),
-        object_label=_joined([page.labels for page in pages], np.int64),
-        object_fate=_joined(lost, np.int64),
-        object_box=_joined([page.boxes for page in pages], np.float64, (0, 4)),
-        object_anchor_iou=_joined([page.anchor_iou for page in pages], np.float64),
-        object_rank=_joined([page.ranks[0] for page in pages], np.float64),
+        object_label=joined([page.labels for page in pages], np.int64),
+        object_fate=joined(lost, np.int64),
+        object_box=joined([page.boxes for page in pages], np.float64, (0, 4)),
+        object_anchor_iou=joined([page.anchor_iou for page in pages], np.float64),
+        object_rank=joined([page.ranks[0] for page in pages], np.float64),
         detection_image=np.repeat(numbers, detections),
-        detection_label=_joined([page.found_labels for page in pages], np.int64),
-        detection_kind=_joined([page.kinds for page in pages], np.int64),
-        detection_object=_joined(about, np.int64),
-        detection_box=_joined([page.found for page in pages], np.float32, (0, 4)),
-        detection_score=_joined([page.scores for page in pages], np.float32),
+        detection_label=joined([page.found_labels for page in pages], np.int64),
+        detection_kind=joined([page.kinds for page in pages], np.int64),
+        detection_object=about_all(pages),
+        detection_box=joined([page.found for page in pages], np.float32, (0, 4)),
+        detection_score=joined([page.scores for page in pages], np.float32),
         classes=np.array(classes, str),
         fates=np.array(fates, str),
         kinds=np.array(NAMES, str),
     )
-
-
-def _joined(
-    parts: Sequence[np.ndarray] | Sequence[list[int]],
-    dtype: type,
-    shape: tuple[int, ...] = (0,),
-) -> np.ndarray:
-    return np.concatenate([np.zeros(shape, dtype), *parts]).astype(dtype)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmfrcnn.evaluation.ledger.trace import FirstStage, ImageTrace
+from mmfrcnn.modeling.nearest_anchor import pyramid_iou
 from mmfrcnn.modeling.proposals import ProposalRules
 from mmfrcnn.ops.iou import pairwise_iou
 
@@ -40,7 +42,6 @@ NOT_PROPOSED = (
     *('not_regressed', 'below_top_k', 'too_small'),
     *('suppressed_by_rpn_nms', 'beyond_proposal_limit', 'not_given'),
 )
-ANCHORS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -96,39 +97,27 @@ def _proposal_rules(cfg: dict[str, Any]) -> ProposalRules:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Anchored:
-    """The anchor nearest to each object of an image.
+def nearest_anchors(
+    first: FirstStage, boxes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the anchor of largest IoU for boxes in input pixels.
 
-    Attributes:
-        iou (Tensor): Its IoU, shape (G,).
-        level (Tensor): Its level, shape (G,).
+    Args:
+        first (FirstStage): What the RPN saw.
+        boxes (np.ndarray): xyxy, shape (G, 4).
+
+    Returns:
+        tuple: Its IoU, and its level, the finest of equals, shape (G,) each.
     """
-
-    iou: Tensor
-    level: Tensor
-
-
-def nearest_anchors(first: FirstStage, boxes: Tensor) -> Anchored:
-    """Find the anchor of largest IoU for boxes (G, 4) in input pixels."""
-    best = boxes.new_zeros(len(boxes))
-    index = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
-    for start in range(0, len(first.anchors), ANCHORS_AT_ONCE):
-        part = first.anchors[start : start + ANCHORS_AT_ONCE]
-        values, places = pairwise_iou(boxes, part).max(1)
-        better = values > best
-        best = torch.where(better, values, best)
-        index = torch.where(better, places + start, index)
-    ends = torch.tensor(first.level_sizes, device=boxes.device).cumsum(0)
-    return Anchored(best.cpu(), torch.searchsorted(ends, index, right=True).cpu())
+    iou = pyramid_iou(boxes, first.head.prior_generator, first.cells).max(2)
+    return iou.max(1), iou.argmax(1)
 
 
 def first_stage_fates(
     trace: ImageTrace,
     boxes: Tensor,
-    anchor_iou: Tensor,
+    anchor_iou: np.ndarray,
     size: Sequence[int],
-    decode: Any,
     rules: Rules,
 ) -> list[str]:
     """Say where the first stage lost objects that no proposal reaches.
@@ -136,17 +125,14 @@ def first_stage_fates(
     Args:
         trace (ImageTrace): Of the image.
         boxes (Tensor): The objects, xyxy in input pixels, on the host, (G, 4).
-        anchor_iou (Tensor): IoU of the nearest anchor of each, (G,).
+        anchor_iou (np.ndarray): IoU of the nearest anchor of each, (G,).
         size (Sequence[int]): (height, width) of the image, in input pixels.
-        decode (Callable): The RPN's box code: anchors, deltas -> boxes.
         rules (Rules): The detector's numbers.
     """
     first, limits = trace.first, rules.proposals
     if first is None or limits is None:
         return ['not_given'] * len(boxes)
-    decoded = decode(first.anchors, first.deltas)
-    limit = decoded.new_tensor([size[1], size[0], size[1], size[0]])
-    decoded = torch.minimum(decoded, limit).clamp_(min=0)
+    decoded = first.boxes(size)
     scores = first.logits.sigmoid()
     usable = (scores >= limits.score_thr) & decoded.isfinite().all(-1)
     if limits.min_bbox_size >= 0:

@@ -56,8 +56,6 @@ class LedgerHook(Hook):
             return
         self._tracer = Tracer(model)
         self._rules = Rules.of(model, self.iou)
-        rpn = getattr(model, 'rpn_head', None)
-        self._decode = None if rpn is None else rpn.bbox_coder.decode
         self._pages: list[Any] = []
 
     def after_test_iter(
@@ -74,9 +72,7 @@ class LedgerHook(Hook):
         for trace, output in zip(traces, outputs or (), strict=True):
             sample = output.metainfo | {'pred_instances': output.pred_instances}
             truth = self._truths[sample['img_id']]
-            self._pages.append(
-                account_of(trace, truth, sample, self._decode, self._rules)
-            )
+            self._pages.append(account_of(trace, truth, sample, self._rules))
 
     def after_test_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None

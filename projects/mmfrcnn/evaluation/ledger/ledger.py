@@ -17,12 +17,13 @@ from mmfrcnn.evaluation.ledger.fates import (
     nearest_anchors,
     second_stage_fate,
 )
-from mmfrcnn.evaluation.ledger.matching import NOBODY, match, overlaps
-from mmfrcnn.evaluation.ledger.mistakes import NAMES, kinds_of
+from mmfrcnn.evaluation.ledger.groups import groups_of
+from mmfrcnn.evaluation.ledger.matching import xywh
+from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.regained import regained
 from mmfrcnn.evaluation.ledger.trace import ImageTrace
-from mmfrcnn.evaluation.ledger.truth import Truth, groups_of
+from mmfrcnn.evaluation.ledger.truth import Truth
 from mmfrcnn.evaluation.proposal_recall import first_hits
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -32,7 +33,7 @@ DETECTIONS = 100
 
 
 def account_of(
-    trace: ImageTrace, truth: Truth, sample: dict[str, Any], decode: Any, rules: Rules
+    trace: ImageTrace, truth: Truth, sample: dict[str, Any], rules: Rules
 ) -> Page:
     """Account for an image.
 
@@ -40,7 +41,6 @@ def account_of(
         trace (ImageTrace): What the detector made of it.
         truth (Truth): Its objects.
         sample (dict): Its ``pred_instances`` in its own pixels, and meta information.
-        decode (Callable): The RPN's box code.
         rules (Rules): The detector's numbers.
     """
     found = sample['pred_instances']
@@ -48,38 +48,24 @@ def account_of(
     boxes, scores, labels = (
         found[name].cpu().numpy()[order] for name in ('bboxes', 'scores', 'labels')
     )
-    iou = overlaps(boxes, truth.boxes, truth.ignored)
-    rest = labels, truth.labels, truth.ignored
-    matched = match(iou, *rest, rules.iou)
-    kinds, about = kinds_of(iou, *rest, matched, rules.iou)
+    kinds, about = judge(boxes, labels, truth, rules.iou)
     counts = ~truth.ignored
-    # Numbered among the objects that count; the last place is nobody's.
-    place = np.append(np.where(counts, np.cumsum(counts) - 1, NOBODY), NOBODY)
-    about = place[about]
-    detected = set(about[kinds == NAMES.index('true')].tolist())
-    scale = torch.as_tensor(sample['scale_factor'], dtype=torch.float32).repeat(2)
-    own = torch.from_numpy(truth.boxes[counts]).float() * scale  # input pixels
-    groups = groups_of(truth, sample['ori_shape'])
-    groups = {
-        kind: [name for name, counted in zip(names, counts, strict=True) if counted]
-        for kind, names in groups.items()
-    }
+    own = truth.in_input(sample['scale_factor'])[counts]
+    named = groups_of(truth.boxes, sample['ori_shape'])
+    groups = {kind: names[counts].tolist() for kind, names in named.items()}
     nearest = np.full(len(own), np.nan)
     if trace.first is not None:
-        anchored = nearest_anchors(trace.first, own.to(trace.first.anchors))
-        nearest = anchored.iou.numpy()
-        groups['level'] = [f'level {level}' for level in anchored.level.tolist()]
+        nearest, levels = nearest_anchors(trace.first, own.numpy())
+        groups['level'] = [f'level {level}' for level in levels.tolist()]
     full = 0 < rules.max_per_img <= len(found['scores'])
-    last = float(found['scores'].min()) if full else -1.0
     fates = _fates(
         trace,
         own,
         torch.from_numpy(truth.labels[counts]),
-        detected,
+        set(about[kinds == NAMES.index('true')].tolist()),
         nearest,
         sample['img_shape'],
-        last,
-        decode,
+        float(found['scores'].min()) if full else -1.0,
         rules,
     )
     return Page(
@@ -90,7 +76,7 @@ def account_of(
         groups,
         fates,
         nearest,
-        first_hits(_xywh(own.numpy()), trace.proposals.numpy(), THRESHOLDS),
+        first_hits(xywh(own.numpy()), trace.proposals.numpy(), THRESHOLDS),
         boxes,
         scores,
         labels,
@@ -107,7 +93,6 @@ def _fates(
     nearest: np.ndarray,
     size: Sequence[int],
     last_score: float,
-    decode: Any,
     rules: Rules,
 ) -> list[str]:
     fates = [
@@ -118,15 +103,10 @@ def _fates(
     ]
     left = [index for index, fate in enumerate(fates) if not fate]
     if left:
-        anchors = torch.from_numpy(nearest)[left]
-        lost = first_stage_fates(trace, boxes[left], anchors, size, decode, rules)
+        lost = first_stage_fates(trace, boxes[left], nearest[left], size, rules)
         for index, fate in zip(left, lost, strict=True):
             fates[index] = fate
     return fates
-
-
-def _xywh(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
 
 
 def summarise(

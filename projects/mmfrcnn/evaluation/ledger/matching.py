@@ -26,11 +26,12 @@ def overlaps(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.nda
     """
     if not len(boxes) or not len(others):
         return np.zeros((len(boxes), len(others)))
-    found = coco_mask.iou(_xywh(boxes), _xywh(others), crowd.astype(np.uint8))
+    found = coco_mask.iou(xywh(boxes), xywh(others), crowd.astype(np.uint8))
     return np.asarray(found).reshape(len(boxes), len(others))
 
 
-def _xywh(boxes: np.ndarray) -> np.ndarray:
+def xywh(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes xyxy as (x, y, width, height), float64, shape (D, 4)."""
     boxes = np.array(boxes, np.float64)
     boxes[:, 2:] -= boxes[:, :2]
     return boxes

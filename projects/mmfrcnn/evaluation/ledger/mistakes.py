@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.matching import NOBODY
+from mmfrcnn.evaluation.ledger.matching import NOBODY, match, overlaps
+from mmfrcnn.evaluation.ledger.truth import Truth
 
 KINDS = {
     'true': 'finds an object',
@@ -68,3 +69,28 @@ def kinds_of(
         if chosen.any():
             about[chosen] = overlap[chosen].argmax(1)
     return kinds, about
+
+
+def judge(
+    boxes: np.ndarray, labels: np.ndarray, truth: Truth, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair the detections of an image with its objects, and say what the others are.
+
+    Args:
+        boxes (np.ndarray): xyxy in pixels of the image, best first, (D, 4).
+        labels (np.ndarray): Class of each, (D,).
+        truth (Truth): The objects.
+        threshold (float): IoU from which on an object is found.
+
+    Returns:
+        tuple: Index into `NAMES`, and the object that a detection finds, or would
+        without its mistake, among those that count, or `NOBODY`; int64, (D,) each.
+    """
+    iou = overlaps(boxes, truth.boxes, truth.ignored)
+    rest = labels, truth.labels, truth.ignored
+    matched = match(iou, *rest, threshold)
+    kinds, about = kinds_of(iou, *rest, matched, threshold)
+    counts = ~truth.ignored
+    # The last place is nobody's.
+    place = np.append(np.where(counts, np.cumsum(counts) - 1, NOBODY), NOBODY)
+    return kinds, place[about]

@@ -1,14 +1,17 @@
-"""The account of one image.
+"""The account of one image, and of several together.
 
 Shapes: G objects that count, D detections, T thresholds of IoU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from mmfrcnn.evaluation.ledger.matching import NOBODY
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +48,22 @@ class Page:
     found_labels: np.ndarray
     kinds: np.ndarray
     about: np.ndarray
+
+
+def joined(
+    parts: Sequence[np.ndarray] | Sequence[list[int]],
+    dtype: type,
+    shape: tuple[int, ...] = (0,),
+) -> np.ndarray:
+    """Put arrays one after the other; of none, it is an empty one of a shape."""
+    return np.concatenate([np.zeros(shape, dtype), *parts]).astype(dtype)
+
+
+def about_all(pages: Sequence[Page]) -> np.ndarray:
+    """Return the object of each detection among those of all pages, or `NOBODY`."""
+    starts = np.cumsum([0, *(len(page.labels) for page in pages)])[:-1]
+    about = [
+        np.where(page.about == NOBODY, NOBODY, page.about + start)
+        for page, start in zip(pages, starts, strict=True)
+    ]
+    return joined(about, np.int64)

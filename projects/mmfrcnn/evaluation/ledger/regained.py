@@ -15,7 +15,7 @@ import numpy as np
 from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.matching import NOBODY
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
-from mmfrcnn.evaluation.ledger.page import Page
+from mmfrcnn.evaluation.ledger.page import Page, about_all, joined
 
 STEPS = {
     'anchors': ('no_anchor',),
@@ -80,26 +80,16 @@ def regained(pages: Sequence[Page], classes: int) -> dict[str, object]:
 
 
 def _all_of(pages: Sequence[Page]) -> _All:
-    counts = [len(page.labels) for page in pages]
-    starts = np.cumsum([0, *counts])[:-1]
-    kinds = _joined([page.kinds for page in pages], np.int64)
-    about = [
-        np.where(page.about == NOBODY, NOBODY, page.about + start)
-        for page, start in zip(pages, starts, strict=True)
-    ]
+    kinds = joined([page.kinds for page in pages], np.int64)
     return _All(
-        labels=_joined([page.found_labels for page in pages], np.int64),
-        scores=_joined([page.scores for page in pages], np.float64),
+        labels=joined([page.found_labels for page in pages], np.int64),
+        scores=joined([page.scores for page in pages], np.float64),
         true=kinds == NAMES.index('true'),
         kinds=kinds,
-        about=_joined(about, np.int64),
-        gt_labels=_joined([page.labels for page in pages], np.int64),
+        about=about_all(pages),
+        gt_labels=joined([page.labels for page in pages], np.int64),
         fates=np.array([fate for page in pages for fate in page.fates], str),
     )
-
-
-def _joined(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
 def _without(everything: _All, lost: np.ndarray) -> _All:

@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.task_modules import AnchorGenerator
 from torch import Tensor, nn
 
+from mmfrcnn.modeling.anchors import AnchorGridCache
 from mmfrcnn.ops.rows import flatten_levels
 from mmfrcnn.structures.proposals import Proposals
 
@@ -26,16 +29,28 @@ class FirstStage:
     """What the RPN saw in an image.
 
     Attributes:
+        head (Any): The RPN head.
+        cells (list[np.ndarray]): Columns and rows of each level, int, (1, 2) each.
         anchors (Tensor): xyxy in input pixels, shape (S, 4).
         level_sizes (list[int]): Anchors in each level, sum S.
         logits (Tensor): Objectness before the sigmoid, float32, shape (S,).
         deltas (Tensor): float32, shape (S, 4).
     """
 
+    head: Any
+    cells: list[np.ndarray]
     anchors: Tensor
     level_sizes: list[int]
     logits: Tensor
     deltas: Tensor
+
+    def boxes(self, size: Sequence[int]) -> Tensor:
+        """Return each anchor moved by its deltas, within the image, (S, 4).
+
+        Args:
+            size (Sequence[int]): (height, width) of the image, in input pixels.
+        """
+        return _within(self.head.bbox_coder.decode(self.anchors, self.deltas), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +79,14 @@ class SecondStage:
         """
         each = self.deltas.unflatten(1, (-1, 4))
         deltas = each[:, min(label, each.shape[1] - 1)]
-        boxes = self.head.bbox_coder.decode(self.regions, deltas)
-        height, width = size[:2]
-        return torch.minimum(
-            boxes.clamp(min=0), boxes.new_tensor([width, height, width, height])
-        )
+        return _within(self.head.bbox_coder.decode(self.regions, deltas), size)
+
+
+def _within(boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """Clip boxes (K, 4) to an image of (height, width)."""
+    height, width = size[:2]
+    limit = boxes.new_tensor([width, height, width, height])
+    return torch.minimum(boxes.clamp(min=0), limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +129,33 @@ class Tracer:
             last.register_forward_hook(self._saw_regions),
         ]
         if self.rpn is not None:
+            self._grids = AnchorGridCache(self.rpn.prior_generator)
             self._handles.append(self.rpn.register_forward_hook(self._saw_maps))
         self._predict = self.roi_head.predict
         self.roi_head.predict = self._saw_proposals
 
     @staticmethod
     def fits(model: Any) -> bool:
-        """Whether a model has two stages, whose scores are a softmax or sigmoids."""
-        roi_head = getattr(model, 'roi_head', None)
+        """Whether a model has two stages as they are described here.
+
+        That is a grid of anchors, if there is an RPN, and box heads that classify, by a
+        softmax or sigmoids, and move their regions.
+        """
+        roi_head, rpn = (
+            getattr(model, name, None) for name in ('roi_head', 'rpn_head')
+        )
+        generator = getattr(rpn, 'prior_generator', None)
+        if rpn is not None and not isinstance(generator, AnchorGenerator):
+            return False
         heads = getattr(roi_head, 'bbox_head', None)
         if heads is None or not hasattr(roi_head, 'bbox_roi_extractor'):
             return False
         each = list(heads) if isinstance(heads, nn.ModuleList) else [heads]
         return all(
-            isinstance(one, BBoxHead) and not getattr(one, 'custom_activation', False)
+            isinstance(one, BBoxHead)
+            and one.with_cls
+            and one.with_reg
+            and not getattr(one, 'custom_activation', False)
             for one in each
         )
 
@@ -176,20 +207,20 @@ class Tracer:
         if not self._flat:
             scores, deltas = self._maps
             channels = self.rpn.cls_out_channels
-            shapes = [one.shape[-2:] for one in scores]
-            anchors = self.rpn.prior_generator.grid_priors(
-                shapes, device=scores[0].device
-            )
+            sizes = [(one.shape[-2], one.shape[-1]) for one in scores]
+            grid = self._grids(sizes, scores[0].device)
             flat = flatten_levels(scores, channels)  # (N, S, channels)
             logits = flat[..., 0] - flat[..., 1] if channels == 2 else flat[..., 0]
             self._flat = (
-                torch.cat(list(anchors)),
-                [len(level) for level in anchors],
+                [np.array([[width, height]]) for height, width in sizes],
+                grid,
                 logits,
                 flatten_levels(deltas, self.rpn.bbox_coder.encode_size),
             )
-        anchors, sizes, logits, deltas = self._flat
-        return FirstStage(anchors, sizes, logits[image], deltas[image])
+        cells, grid, logits, deltas = self._flat
+        return FirstStage(
+            self.rpn, cells, grid.boxes, grid.sizes, logits[image], deltas[image]
+        )
 
     def _forget(self) -> None:
         self._maps, self._flat = None, ()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmfrcnn.errors import UserError
 
@@ -38,6 +40,15 @@ class Truth:
             str(info.get('img_path', '')),
         )
 
+    def in_input(self, scale_factor: Sequence[float]) -> Tensor:
+        """Return the boxes in pixels of the network's input, float32, (G, 4).
+
+        Args:
+            scale_factor (Sequence[float]): What widths and heights were scaled by.
+        """
+        scale = torch.as_tensor(scale_factor, dtype=torch.float32).repeat(2)
+        return torch.from_numpy(self.boxes).float() * scale
+
 
 def truths_of(dataset: Any) -> dict[Any, Truth]:
     """Return the objects of each image of a data set, by its id.
@@ -53,47 +64,3 @@ def truths_of(dataset: Any) -> dict[Any, Truth]:
             'objects cannot be told apart: give each image an id of its own'
         )
     return truths
-
-
-SMALL, MEDIUM = 32.0**2, 96.0**2  # COCO's
-BORDER = 2.0  # pixels
-
-
-def groups_of(truth: Truth, shape: Sequence[int]) -> dict[str, list[str]]:
-    """Name the group of each object, by what may make it hard to find.
-
-    Args:
-        truth (Truth): Of an image.
-        shape (Sequence[int]): (height, width) of the image in its own pixels.
-
-    Returns:
-        dict: ``size`` (by the area of the box, COCO's bounds), ``aspect``, ``crowding``
-        (the largest IoU with another object) and ``position``, a name an object each.
-    """
-    boxes = truth.boxes
-    width, height = (boxes[:, 2:] - boxes[:, :2]).clip(1e-6).T
-    area, ratio = width * height, width / height
-    low, high = boxes[:, :2].min(1), (np.array(shape[1::-1]) - boxes[:, 2:]).min(1)
-    return {
-        'size': _named(area, (SMALL, MEDIUM), ('small', 'medium', 'large')),
-        'aspect': _named(ratio, (0.5, 2.0), ('tall', 'regular', 'wide')),
-        'crowding': _named(_most_shared(boxes), (1e-9, 0.3), ('alone', 'near', 'hid')),
-        'position': _named(np.minimum(low, high), (BORDER,), ('at the border', 'in')),
-    }
-
-
-def _named(
-    values: np.ndarray, bounds: Sequence[float], names: Sequence[str]
-) -> list[str]:
-    return [names[place] for place in np.searchsorted(bounds, values, 'right')]
-
-
-def _most_shared(boxes: np.ndarray) -> np.ndarray:
-    """Return the largest IoU of each box with another, (G,)."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = (high - low).clip(0).prod(-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    shared = common / (areas[:, None] + areas - common).clip(1e-6)
-    np.fill_diagonal(shared, 0)
-    return shared.max(1, initial=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from mmdet.models.task_modules import AnchorGenerator
 
 
 def nearest_iou(
@@ -42,6 +43,29 @@ def nearest_iou(
     width, height = np.moveaxis((high - low).clip(0), -1, 0)
     shared = width * height
     return shared / (_areas(boxes)[:, None] + _areas(base) - shared)
+
+
+def pyramid_iou(
+    boxes: np.ndarray, generator: AnchorGenerator, cells: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the largest IoU of each box with each anchor of a cell on each level.
+
+    Args:
+        boxes (np.ndarray): xyxy in pixels of the network's input, float (G, 4).
+        generator (AnchorGenerator): Of A anchors a cell, on all L levels.
+        cells (Sequence[np.ndarray]): Columns and rows of each level in the image of
+            each box, int (G, 2), or in all of them, (1, 2).
+
+    Returns:
+        np.ndarray: float64, shape (G, L, A).
+    """
+    levels = [
+        nearest_iou(boxes, base.cpu().double().numpy(), stride, of_level)
+        for base, stride, of_level in zip(
+            generator.base_anchors, generator.strides, cells, strict=True
+        )
+    ]
+    return np.stack(levels, 1)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
