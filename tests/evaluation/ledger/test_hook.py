@@ -210,6 +210,36 @@ def test_without_second_stage_there_is_no_ledger(folder, tmp_path):
     model.roi_head = head
 
 
+def test_no_test_ends_for_its_ledger(folder, tmp_path, monkeypatch):
+    """A part of somebody's own may hand on what nobody here expects."""
+    runner = runner_of(folder, 'ours', tmp_path / 'run')
+    plain = runner.test()
+    runner.register_hook(LedgerHook())
+    said = []
+    monkeypatch.setattr(runner.logger, 'warning', said.append)
+    predict = type(runner.model.rpn_head).predict
+
+    def twice(self, *args, **kwargs):
+        """As a network does that proposes for three branches of its own."""
+        return [*predict(self, *args, **kwargs)] * 2
+
+    monkeypatch.setattr(type(runner.model.rpn_head), 'predict', twice)
+    roi_head = type(runner.model.roi_head)
+    decide = roi_head.predict
+    monkeypatch.setattr(
+        roi_head,
+        'predict',
+        lambda self, x, proposals, *args, **kwargs: decide(
+            self, x, proposals[: len(proposals) // 2], *args, **kwargs
+        ),
+    )
+    assert runner.test() == plain
+    assert len(said) == 1 and said[0].startswith('No ledger: ')
+    assert not list(Path(runner.log_dir).glob('ledger.*'))
+    assert not runner.model.rpn_head._forward_hooks
+    assert 'predict' not in vars(runner.model.roi_head)
+
+
 def test_images_that_share_an_id_have_no_ledger(folder, tmp_path, monkeypatch):
     runner = runner_of(folder, 'ours', tmp_path / 'run')
     dataset = runner.test_dataloader.dataset

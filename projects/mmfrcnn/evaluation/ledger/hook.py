@@ -17,8 +17,9 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.ledger.columns import write_columns
 from mmfrcnn.evaluation.ledger.fates import Rules
 from mmfrcnn.evaluation.ledger.ledger import account_of, summarise
+from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.table import table
-from mmfrcnn.evaluation.ledger.trace import Tracer
+from mmfrcnn.evaluation.ledger.trace import ImageTrace, Tracer
 from mmfrcnn.evaluation.ledger.truth import truths_of
 
 
@@ -29,7 +30,9 @@ class LedgerHook(Hook):
     At its end a table is logged. Beside the run's log, the sums are in ``ledger.json``
     and each object and detection in ``ledger.npz``, in the columns of
     :func:`~mmfrcnn.evaluation.ledger.columns.write_columns`. Of a detector without two
-    stages, of data without objects, and of images that share an id, there is none.
+    stages, of data without objects, and of images that share an id, there is none; nor
+    where a part of somebody's own works otherwise than it must. That is a warning: no
+    test ends for its ledger's sake.
 
     Args:
         iou (float): From which on an object is found.
@@ -40,9 +43,11 @@ class LedgerHook(Hook):
     def __init__(self, iou: float = 0.5) -> None:
         self.iou = iou
         self._tracer: Tracer | None = None
+        self._pages: list[Page] | None = None  # None: there is no ledger
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Watch the model."""
+        self._pages = None
         model: Any = runner.model
         model = model.module if is_model_wrapper(model) else model
         if not Tracer.fits(model):
@@ -56,7 +61,7 @@ class LedgerHook(Hook):
             return
         self._tracer = Tracer(model)
         self._rules = Rules.of(model, self.iou)
-        self._pages: list[Any] = []
+        self._pages = []
 
     def after_test_iter(
         self,
@@ -68,8 +73,16 @@ class LedgerHook(Hook):
         """Account for a batch."""
         if self._tracer is None:
             return
-        traces = self._tracer.images()
-        for trace, output in zip(traces, outputs or (), strict=True):
+        try:
+            self._account(self._tracer.images(), outputs or ())
+        except Exception as error:
+            runner.logger.warning(f'No ledger: {type(error).__name__}: {error}')
+            self._tracer.close()
+            self._tracer, self._pages = None, []
+
+    def _account(self, traces: list[ImageTrace], outputs: Sequence[Any]) -> None:
+        assert self._pages is not None
+        for trace, output in zip(traces, outputs, strict=True):
             sample = output.metainfo | {'pred_instances': output.pred_instances}
             truth = self._truths[sample['img_id']]
             self._pages.append(account_of(trace, truth, sample, self._rules))
@@ -78,15 +91,19 @@ class LedgerHook(Hook):
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Sum up."""
-        if self._tracer is None:
+        if self._pages is None:
             return
-        self._tracer.close()
+        if self._tracer is not None:
+            self._tracer.close()
         self._tracer = None
+        # All processes take part, also one that has given up.
         pages = collect_results(self._pages, len(self._truths), 'cpu')
         if not is_main_process() or pages is None:
             return
         # Processes may have shared an image, so that each has as many.
         pages = list({page.image_id: page for page in pages}.values())
+        if len(pages) < len(self._truths):
+            return
         dataset: Any = runner.test_dataloader.dataset
         names = dataset.metainfo['classes']
         summary = summarise(pages, names, self.iou)
