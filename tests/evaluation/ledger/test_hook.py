@@ -210,6 +210,25 @@ def test_without_second_stage_there_is_no_ledger(folder, tmp_path):
     model.roi_head = head
 
 
+def test_images_without_objects_are_accounted_for(folder, tmp_path):
+    truth = json.loads((folder / 'data/train.json').read_text())
+    left = [one for one in truth['annotations'] if one['image_id'] > 2]
+    path = tmp_path / 'few.json'
+    path.write_text(json.dumps({**truth, 'annotations': left}))
+    config = Config.fromfile(folder / 'tiny.py')
+    config.work_dir, config.experiment_name = str(tmp_path / 'run'), tmp_path.name
+    config.test_dataloader.dataset.update(ann_file=str(path), test_mode=True)
+    config.test_evaluator.ann_file = str(path)
+    runner = Runner.from_cfg(config)
+    load_checkpoint(runner.model, str(folder / 'run/epoch_20.pth'))
+    runner.register_hook(LedgerHook())
+    runner.test()
+    summary = json.loads((Path(runner.log_dir) / 'ledger.json').read_text())
+    assert summary['images'] == 8
+    assert summary['objects']['total'] == sum(not one['iscrowd'] for one in left)
+    assert summary['detections']['background'] > 0
+
+
 def test_no_test_ends_for_its_ledger(folder, tmp_path, monkeypatch):
     """A part of somebody's own may hand on what nobody here expects."""
     runner = runner_of(folder, 'ours', tmp_path / 'run')

@@ -61,7 +61,9 @@ def _named(
 def _most_shared(boxes: torch.Tensor) -> torch.Tensor:
     """Return the largest IoU of each box with another, (G,)."""
     found = boxes.new_zeros(len(boxes))
-    for places in torch.arange(len(boxes)).split(max(1, AT_ONCE // max(len(boxes), 1))):
+    if not len(boxes):
+        return found
+    for places in torch.arange(len(boxes)).split(max(1, AT_ONCE // len(boxes))):
         iou = pairwise_iou(boxes[places], boxes)
         iou[torch.arange(len(places)), places] = 0
         found[places] = iou.max(1).values
