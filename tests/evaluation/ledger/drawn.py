@@ -70,7 +70,8 @@ def pages_of(truth: dict, found: list[dict], iou: float, most: int = 100) -> lis
         ignored = np.array([one['iscrowd'] for one in own], bool)
         boxes = corners([one['bbox'] for one in ds])
         called = np.array([labels[one['category_id']] for one in ds], np.int64)
-        kinds, about = judge(boxes, called, Truth(gt, gt_labels, ignored, ''), iou)
+        own_truth = Truth(gt, gt_labels, ignored, '')
+        kinds, about, hits = judge(boxes, called, own_truth, iou)
         lost = np.ones((~ignored).sum(), bool)
         lost[about[kinds == NAMES.index('true')]] = False
         pages.append(
@@ -88,6 +89,9 @@ def pages_of(truth: dict, found: list[dict], iou: float, most: int = 100) -> lis
                 called,
                 kinds,
                 about,
+                hits,
+                (1000, 1000),
+                (1.0, 1.0),
             )
         )
     return pages

@@ -292,6 +292,9 @@ def test_numbers_by_hand():
         np.array([0, 1]),
         np.array([0, 0]),
         np.array([0, 1]),
+        np.ones((10, 2), np.int8),
+        (100, 100),
+        (1.0, 1.0),
     )
     summary = summarise([page], ['cat', 'dog'], 0.5)
     assert summary['objects']['detected'] == 2
@@ -306,9 +309,22 @@ def test_numbers_by_hand():
 
 
 def test_nothing_at_all_is_written_too(tmp_path):
-    from mmfrcnn.evaluation.ledger.columns import write_columns
+    from mmfrcnn.evaluation.ledger.columns import Columns
 
-    write_columns(tmp_path / 'ledger.npz', [], ['cat'])
-    columns = np.load(tmp_path / 'ledger.npz')
-    assert columns['object_box'].shape == (0, 4)
-    assert columns['classes'].tolist() == ['cat']
+    Columns.of([], ['cat']).write(tmp_path / 'ledger.npz')
+    columns = Columns.read(tmp_path / 'ledger.npz')
+    assert columns.object_box.shape == (0, 4) and columns.image_size.shape == (0, 2)
+    assert columns.detection_hits.shape == (10, 0)
+    assert columns.classes.tolist() == ['cat']
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    from mmfrcnn.errors import UserError
+    from mmfrcnn.evaluation.ledger.columns import Columns
+
+    np.savez(tmp_path / 'a.npz', image_id=np.array([{}], object))
+    np.savez(tmp_path / 'b.npz', image_id=np.zeros(1))
+    (tmp_path / 'c.npz').write_text('no archive')
+    for name in 'abcd':  # d does not exist
+        with pytest.raises(UserError, match=f'{name}.npz is not a ledger'):
+            Columns.read(tmp_path / f'{name}.npz')

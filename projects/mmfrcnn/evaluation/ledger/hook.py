@@ -14,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.evaluation.ledger.columns import write_columns
+from mmfrcnn.evaluation.ledger.columns import Columns
 from mmfrcnn.evaluation.ledger.fates import Rules
 from mmfrcnn.evaluation.ledger.ledger import account_of, summarise
 from mmfrcnn.evaluation.ledger.page import Page
@@ -28,8 +28,8 @@ class LedgerHook(Hook):
     """Accounts for every object and every detection of a test run.
 
     At its end a table is logged. Beside the run's log, the sums are in ``ledger.json``
-    and each object and detection in ``ledger.npz``, in the columns of
-    :func:`~mmfrcnn.evaluation.ledger.columns.write_columns`. Of a detector without two
+    and each object and detection in ``ledger.npz``, as
+    :class:`~mmfrcnn.evaluation.ledger.columns.Columns`. Of a detector without two
     stages, of data without objects, and of images that share an id, there is none; nor
     where a part of somebody's own works otherwise than it must. That is a warning: no
     test ends for its ledger's sake.
@@ -109,5 +109,5 @@ class LedgerHook(Hook):
         summary = summarise(pages, names, self.iou)
         path = Path(runner.log_dir) / 'ledger.json'
         path.write_text(json.dumps(summary, indent=1))
-        write_columns(path.with_suffix('.npz'), pages, names)
+        Columns.of(pages, names).write(path.with_suffix('.npz'))
         runner.logger.info(f'{table(summary)}\nLedger: {path}')

@@ -18,7 +18,7 @@ from mmfrcnn.evaluation.ledger.fates import (
     second_stage_fate,
 )
 from mmfrcnn.evaluation.ledger.groups import groups_of
-from mmfrcnn.evaluation.ledger.matching import xywh
+from mmfrcnn.evaluation.ledger.matching import THRESHOLDS, xywh
 from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.regained import regained
@@ -26,7 +26,6 @@ from mmfrcnn.evaluation.ledger.trace import ImageTrace
 from mmfrcnn.evaluation.ledger.truth import Truth
 from mmfrcnn.evaluation.proposal_recall import first_hits
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
 PROPOSALS = (100, 300, 1000)
 DETECTIONS = 100
 """Detections an image that COCO's evaluator looks at."""
@@ -48,7 +47,7 @@ def account_of(
     boxes, scores, labels = (
         found[name].cpu().numpy()[order] for name in ('bboxes', 'scores', 'labels')
     )
-    kinds, about = judge(boxes, labels, truth, rules.iou)
+    kinds, about, hits = judge(boxes, labels, truth, rules.iou)
     counts = ~truth.ignored
     own = truth.in_input(sample['scale_factor'])[counts]
     named = groups_of(truth.boxes, sample['ori_shape'])
@@ -82,6 +81,9 @@ def account_of(
         labels,
         kinds,
         about,
+        hits,
+        sample['ori_shape'],
+        sample['scale_factor'],
     )
 
 

@@ -1,14 +1,18 @@
-"""Which detection finds which object: COCO's rule, at one IoU.
+"""Which detection finds which object: COCO's rule.
 
-Shapes: D detections and G objects of an image.
+Shapes: D detections and G objects of an image, T thresholds of IoU.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 NOBODY = -1
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""COCO's IoUs."""
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -42,7 +46,7 @@ def match(
     labels: np.ndarray,
     gt_labels: np.ndarray,
     ignored: np.ndarray,
-    threshold: float,
+    thresholds: Sequence[float] | np.ndarray,
 ) -> np.ndarray:
     """Pair detections with objects of their class, greedily, best detection first.
 
@@ -55,21 +59,23 @@ def match(
         labels (np.ndarray): Class of each detection, (D,).
         gt_labels (np.ndarray): Class of each object, (G,).
         ignored (np.ndarray): Objects that count for nobody, bool, (G,).
-        threshold (float): IoU from which on an object is found.
+        thresholds (Sequence[float]): From which IoU on an object is found, (T,).
 
     Returns:
-        np.ndarray: Index of the object of each detection, or `NOBODY`, int64, (D,).
+        np.ndarray: Index of the object of each detection, or `NOBODY`, int64, (T, D).
     """
-    least = min(threshold, 1 - 1e-10)  # as there
-    found = np.full(len(labels), NOBODY, np.int64)
-    free = np.ones(len(gt_labels), bool)
-    enough = (iou >= least) & (labels[:, None] == gt_labels)
-    for detection in np.flatnonzero(enough.any(1)):
-        usable = enough[detection] & (free | ignored)
-        if (usable & ~ignored).any():
-            usable &= ~ignored
-        if usable.any():
-            best = np.where(usable, iou[detection], -1)[::-1].argmax()
-            found[detection] = len(free) - 1 - best
-            free[found[detection]] = False
+    # The largest of them is as there, for IoUs of 1.
+    least = np.minimum(thresholds, 1 - 1e-10)[:, None]  # (T, 1)
+    found = np.full((len(least), len(labels)), NOBODY, np.int64)
+    free = np.ones((len(least), len(gt_labels)), bool)
+    same = labels[:, None] == gt_labels
+    for detection in np.flatnonzero((same & (iou >= least.min())).any(1)):
+        usable = same[detection] & (iou[detection] >= least) & (free | ignored)
+        counted = usable & ~ignored
+        usable = np.where(counted.any(1, keepdims=True), counted, usable)
+        best = np.where(usable, iou[detection], -1)[:, ::-1].argmax(1)
+        best = len(gt_labels) - 1 - best
+        rows = np.flatnonzero(usable.any(1))
+        found[rows, detection] = best[rows]
+        free[rows, best[rows]] = False
     return found

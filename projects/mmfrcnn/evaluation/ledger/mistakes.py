@@ -1,13 +1,13 @@
 """What is wrong with a false detection: TIDE's kinds (Bolya et al. 2020, section 2.2).
 
-Shapes: D detections and G objects of an image.
+Shapes: D detections and G objects of an image, T thresholds of IoU.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.matching import NOBODY, match, overlaps
+from mmfrcnn.evaluation.ledger.matching import NOBODY, THRESHOLDS, match, overlaps
 from mmfrcnn.evaluation.ledger.truth import Truth
 
 KINDS = {
@@ -73,7 +73,7 @@ def kinds_of(
 
 def judge(
     boxes: np.ndarray, labels: np.ndarray, truth: Truth, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pair the detections of an image with its objects, and say what the others are.
 
     Args:
@@ -85,12 +85,15 @@ def judge(
     Returns:
         tuple: Index into `NAMES`, and the object that a detection finds, or would
         without its mistake, among those that count, or `NOBODY`; int64, (D,) each.
+        Whether it finds one at each of COCO's IoUs: 1, 0, or -1 for what it finds and
+        counts for nobody; int8, (T, D).
     """
     iou = overlaps(boxes, truth.boxes, truth.ignored)
     rest = labels, truth.labels, truth.ignored
-    matched = match(iou, *rest, threshold)
+    matched, *at_each = match(iou, *rest, [threshold, *THRESHOLDS])
     kinds, about = kinds_of(iou, *rest, matched, threshold)
+    value = np.append(np.where(truth.ignored, -1, 1), 0).astype(np.int8)
     counts = ~truth.ignored
     # The last place is nobody's.
     place = np.append(np.where(counts, np.cumsum(counts) - 1, NOBODY), NOBODY)
-    return kinds, place[about]
+    return kinds, place[about], value[np.array(at_each)]

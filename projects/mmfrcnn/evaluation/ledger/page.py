@@ -33,6 +33,10 @@ class Page:
         kinds (np.ndarray): Index into `mistakes.NAMES`, (D,).
         about (np.ndarray): The object that each finds, or would without its mistake,
             or `NOBODY`, (D,).
+        hits (np.ndarray): Whether it finds an object at each of COCO's IoUs: 1, 0, or
+            -1 for one that counts for nobody, int8, (T, D).
+        shape (Sequence[int]): (height, width) of the image.
+        scale (Sequence[float]): What its width and height were scaled by.
     """
 
     image_id: Any
@@ -48,6 +52,9 @@ class Page:
     found_labels: np.ndarray
     kinds: np.ndarray
     about: np.ndarray
+    hits: np.ndarray
+    shape: Sequence[int]
+    scale: Sequence[float]
 
 
 def joined(
