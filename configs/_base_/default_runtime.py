@@ -23,7 +23,13 @@ env_cfg = dict(
 vis_backends = [dict(type='LocalVisBackend')]
 # Without a name: runs of one process, named alike, would share one, and its folder.
 visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends)
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_processor = dict(
+    type='LogProcessor',
+    window_size=50,
+    by_epoch=True,
+    # What is averaged over the window; of the rest the log has the last.
+    mean_pattern='loss|time|grad_norm|_positives|_negatives|_unmatched|proposal',
+)
 
 log_level = 'INFO'
 load_from = None

@@ -36,7 +36,7 @@ from mmfrcnn.cli.predict import (
 )
 from mmfrcnn.cli.runtime import choose_device, explained
 from mmfrcnn.cli.sources import Pictures, Video, open_source
-from mmfrcnn.cli.train import _choose_start
+from mmfrcnn.cli.train import choose_start
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
 from mmfrcnn.errors import UserError
@@ -178,7 +178,7 @@ def test_a_new_run_overwrites_no_checkpoint_of_another(tmp_path: Path) -> None:
 
     def choose(option: str | None, **settings) -> Config:
         config = Config(dict(work_dir=str(used), model=dict(), **settings))
-        _choose_start(config, option)
+        choose_start(config, option)
         return config
 
     (used / 'a_log').mkdir()
@@ -208,11 +208,11 @@ def test_checkpoints_of_other_names_are_known_by_the_config(
     torch.save({'state_dict': {}}, tmp_path / name)
     torch.save({'state_dict': {}}, tmp_path / f'not_{name}')
     config = Config(dict(work_dir=str(tmp_path), model=dict()))
-    _choose_start(config, 'auto')  # no checkpoint of a run by the usual names
+    choose_start(config, 'auto')  # no checkpoint of a run by the usual names
     config.default_hooks = dict(checkpoint=dict(filename_tmpl=template))
     with pytest.raises(UserError, match=re.escape(name)):
-        _choose_start(config, None)
-    _choose_start(config, 'auto')
+        choose_start(config, None)
+    choose_start(config, 'auto')
     assert config.load_from == str(tmp_path / name)
 
 

@@ -12,6 +12,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 
 from mmfrcnn.errors import UserError
+from mmfrcnn.training.loss_record import _Iteration
 
 
 class _Waits(torch.utils._python_dispatch.TorchDispatchMode):
@@ -95,6 +96,18 @@ def test_a_diverged_training_ends_with_the_iteration_and_what_to_do(bad: float) 
         f'loss_bbox is {bad} at iteration 3, on 2a.jpg, 2b.jpg: the training has div'
     )
     assert '0.25' in message and 'clip_grad' in message
+
+
+def test_a_figure_that_a_batch_does_not_have_is_left_out() -> None:
+    hook = build('LossRecordHook')
+    runner = SimpleNamespace(message_hub=MessageHub('figures'), iter=3)
+    for iou in (0.5, math.nan, 0.7):
+        outputs = dict(loss=torch.tensor(1.0), proposal_iou=torch.tensor(iou))
+        hook._pending.append(_Iteration(outputs, ['a.jpg']))
+    hook.after_train_epoch(runner)
+    found = runner.message_hub.get_scalar('train/proposal_iou')
+    assert found.data[0].tolist() == pytest.approx([0.5, 0.7])
+    assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 3
 
 
 class _Lines:

@@ -23,6 +23,11 @@ from mmfrcnn.training import pictures
 from tests.end_to_end.tiny import make_config, run_here
 
 PICTURES = ('train_batch.jpg', 'val_predictions.jpg', 'curves.png', 'labels.png')
+FIGURES = (
+    *('rpn_positives', 'rpn_negatives', 'rpn_unmatched'),
+    *('roi_positives', 'roi_negatives', 'proposal_iou', 'proposals_missing'),
+)
+PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head')
 LOSSES = ('loss', 'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox')
 
 
@@ -115,7 +120,7 @@ def test_results_are_what_mmengine_logged(trained: Trained) -> None:
     rows = trained.rows[0]
     assert len(rows) == len(metrics) == 2
     # The window of the log (50) is longer than the run: its last mean is the whole's.
-    means = {name: steps[-1][name] for name in LOSSES}
+    means = {name: steps[-1][name] for name in (*LOSSES, *FIGURES)}
     for name, mean in means.items():
         halves = [float(row[name]) for row in rows]
         assert np.mean(halves) == pytest.approx(mean, rel=1e-5)
@@ -128,6 +133,18 @@ def test_results_are_what_mmengine_logged(trained: Trained) -> None:
         for name in found:
             assert float(row[name]) == pytest.approx(line[name])
     assert [row['epoch'] for row in rows] == ['1', '2']
+
+
+def test_gradients_are_in_the_log_and_not_on_the_console(trained: Trained) -> None:
+    steps = [line for line in logged(trained.work_dir, 0) if 'loss' in line]
+    for part in PARTS:
+        found = [line[f'gradient_{part}'] for line in steps]
+        assert min(found) > 0
+        means = [float(row[f'gradient_{part}']) for row in trained.rows[0]]
+        assert means == pytest.approx([np.mean(found[:2]), np.mean(found[2:])])
+    assert 'loss_rpn_cls: ' in trained.printed
+    for name in ('gradient', 'rpn_positives', 'proposal'):
+        assert name not in trained.printed + trained.resumed
 
 
 def test_a_resumed_run_goes_on_below(trained: Trained) -> None:

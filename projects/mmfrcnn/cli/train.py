@@ -38,6 +38,7 @@ from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
 from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
+from mmfrcnn.training.gradients import GradientHook
 from mmfrcnn.training.pictures import PicturesHook
 from mmfrcnn.training.profiling import ProfileHook
 from mmfrcnn.training.results import ResultsHook
@@ -66,7 +67,7 @@ def train_from(args: argparse.Namespace) -> Runner:
         use_mixed_precision(config, args.amp, get_device())
     if args.auto_scale_lr:
         _scale_learning_rate(config)
-    _choose_start(config, args.resume)
+    choose_start(config, args.resume)
     evaluate_each_class(config, 'val')
     add_trackers(config, args.log)
     runner = while_memory_lasts(lambda: _train(config, args), config)
@@ -79,6 +80,7 @@ def _train(config: Config, args: argparse.Namespace) -> Runner:
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
         runner.register_hook(DataWaitHook())
+        runner.register_hook(GradientHook())
         runner.register_hook(ResultsHook())
         runner.register_hook(PicturesHook())
         if progress:
@@ -102,7 +104,7 @@ def _scale_learning_rate(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def _choose_start(config: Config, resume: str | None) -> None:
+def choose_start(config: Config, resume: str | None) -> None:
     """Set ``load_from`` and ``resume`` from ``--resume``; check the file they name."""
     if resume == 'auto':
         last, broken = find_last_checkpoint(

@@ -35,6 +35,7 @@ from mmfrcnn.modeling.mask_targets import (
     StackedMasks,
     ground_truth_masks,
 )
+from mmfrcnn.modeling.sampled import describe_proposals
 from mmfrcnn.structures.image_batch import images_of
 from mmfrcnn.structures.padded_instances import PaddedInstances
 from mmfrcnn.structures.proposals import padded_proposals
@@ -184,7 +185,8 @@ class BatchedCascadeRoIHead(BaseRoIHead):
 
         Returns:
             dict: ``s0.loss_cls``, ``s0.loss_bbox``, ``s0.acc`` and, with mask heads,
-            ``s0.loss_mask``; so for each stage.
+            ``s0.loss_mask``; figures for the log, see
+            :func:`mmfrcnn.modeling.sampled.describe_proposals`; so for each stage.
         """
         device = x[0].device
         images = images_of(batch_data_samples, device, training=True)
@@ -213,6 +215,7 @@ class BatchedCascadeRoIHead(BaseRoIHead):
             found = self.loss_of_sample(stage, regions, scores, deltas)
             if masks is not None:
                 found |= self._mask_loss(stage, x, regions, masks)
+            found |= describe_proposals(regions.sample, proposals, images.gt)
             weight = self.stage_loss_weights[stage]
             for name, value in found.items():
                 losses[f's{stage}.{name}'] = value * weight if 'loss' in name else value

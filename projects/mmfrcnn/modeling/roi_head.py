@@ -27,6 +27,7 @@ from mmfrcnn.modeling.mask_branch import (
     positive_slots,
 )
 from mmfrcnn.modeling.mask_targets import ground_truth_masks
+from mmfrcnn.modeling.sampled import describe_proposals
 from mmfrcnn.structures.image_batch import images_of
 from mmfrcnn.structures.proposals import padded_proposals
 from mmfrcnn.structures.regions import Regions
@@ -137,14 +138,16 @@ class BatchedRoIHead(BaseRoIHead):
 
         Returns:
             dict: ``loss_cls``, ``loss_bbox``, the accuracy ``acc`` in percent and, with
-            a mask head, ``loss_mask``.
+            a mask head, ``loss_mask``; and figures for the log, see
+            :func:`mmfrcnn.modeling.sampled.describe_proposals`.
         """
         device = x[0].device
         images = images_of(batch_data_samples, device, training=True)
+        proposals = padded_proposals(rpn_results_list, device)
         regions = sample_regions(
             self.bbox_assigner,
             self.bbox_sampler,
-            padded_proposals(rpn_results_list, device),
+            proposals,
             images,
             x,
             self.bbox_head.num_classes,
@@ -162,7 +165,7 @@ class BatchedRoIHead(BaseRoIHead):
                 self.train_cfg,
                 result['bbox_feats'] if self.share_roi_extractor else None,
             )
-        return losses
+        return losses | describe_proposals(regions.sample, proposals, images.gt)
 
     def loss_of_sample(
         self, regions: Regions, scores: Tensor, deltas: Tensor

@@ -121,7 +121,7 @@ class RegionProposalHead(RPNLayers):
     def loss(
         self, x: Sequence[Tensor], batch_data_samples: list[DetDataSample]
     ) -> dict[str, Tensor]:
-        """Return the two losses of a batch; see :meth:`loss_by_feat`."""
+        """Return the losses of a batch; see :meth:`loss_by_feat`."""
         images = images_of(batch_data_samples, x[0].device, training=True)
         scores, deltas = self(x)
         return self.loss_by_feat(scores, deltas, images.gt, images, images.ignored)
@@ -221,7 +221,7 @@ class RegionProposalHead(RPNLayers):
 
         Returns:
             dict: ``loss_rpn_cls`` and ``loss_rpn_bbox``, both averaged over the samples
-            of the batch.
+            of the batch; and figures for the log, without ``loss`` in their names.
         """
         grid, scores, deltas = self._flatten(cls_scores, bbox_preds)
         images = ImageBatch.of(
@@ -230,7 +230,7 @@ class RegionProposalHead(RPNLayers):
             batch_gt_instances,
             batch_gt_instances_ignore,
         )
-        sample, targets = sample_anchors(
+        sample, targets, figures = sample_anchors(
             self.assigner,
             self.sampler,
             grid,
@@ -238,13 +238,14 @@ class RegionProposalHead(RPNLayers):
             self.train_cfg.get('allowed_border', -1),
         )
         index = sample.indices  # (N, K)
-        return self.loss_of_sample(
+        losses = self.loss_of_sample(
             sample,
             gather_rows(scores, index),
             gather_rows(deltas, index),
             grid.boxes[index],
             targets,
         )
+        return losses | figures
 
     def loss_of_sample(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.losses import box_loss, sample_weights
 from mmfrcnn.modeling.per_image import assign_batch, sample_batch
+from mmfrcnn.modeling.sampled import describe_anchors
 from mmfrcnn.ops.rows import gather_rows
 from mmfrcnn.structures.anchor_grid import AnchorGrid
 from mmfrcnn.structures.image_batch import ImageBatch
@@ -22,7 +23,7 @@ from mmfrcnn.structures.sample import Sample
 
 def sample_anchors(
     assigner: Any, sampler: Any, grid: AnchorGrid, images: ImageBatch, border: float
-) -> tuple[Sample, Tensor]:
+) -> tuple[Sample, Tensor, dict[str, Tensor]]:
     """Match the anchors with the ground truth and draw what is trained on.
 
     Args:
@@ -33,8 +34,9 @@ def sample_anchors(
         border (float): As in :meth:`AnchorGrid.valid`.
 
     Returns:
-        tuple: The sampled anchors, and the box of the ground truth that each is matched
-        with, of no matter where it is no positive, xyxy, shape (N, K, 4).
+        tuple: The sampled anchors; the box of the ground truth that each is matched
+        with, of no matter where it is no positive, xyxy, shape (N, K, 4); and figures
+        for the log, see :func:`mmfrcnn.modeling.sampled.describe_anchors`.
     """
     gt, valid = images.gt, trainable_anchors(grid, images, border)
     assignment = assign_batch(assigner, grid.boxes, gt, images.ignored, valid)
@@ -42,7 +44,8 @@ def sample_anchors(
         sampler, assignment, images.keys, grid.boxes, gt, prior_ids=grid.ids
     )
     matched_idxs = assignment.matched_idxs.gather(1, sample.indices)
-    return sample, gather_rows(gt.boxes, matched_idxs)
+    figures = describe_anchors(sample, assignment, gt)
+    return sample, gather_rows(gt.boxes, matched_idxs), figures
 
 
 def trainable_anchors(

@@ -7,6 +7,7 @@ from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
 from mmfrcnn.training.freeze_norm import FreezeNormHook
+from mmfrcnn.training.gradients import GradientHook
 from mmfrcnn.training.loss_record import LossRecordHook
 from mmfrcnn.training.pictures import PicturesHook
 from mmfrcnn.training.profiling import ProfileHook
@@ -24,6 +25,7 @@ __all__ = [
     'CudaGraphHook',
     'DataWaitHook',
     'FreezeNormHook',
+    'GradientHook',
     'LossRecordHook',
     'PicturesHook',
     'ProfileHook',

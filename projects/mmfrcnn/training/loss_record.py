@@ -36,7 +36,8 @@ class LossRecordHook(RuntimeInfoHook):
     Reading every loss of every iteration makes the host wait for a GPU some five times
     a step, and the GPU then waits for the host. Losses stay on the device until
     ``LoggerHook`` needs them; the log holds the same numbers. With several processes
-    they are the mean over the images of all.
+    they are the mean over the images of all. Where a figure beside the losses is not
+    finite (the mean over the objects of a batch without any), it is left out.
 
     In mixed precision, the gradient scaler leaves out a step whose gradients are not
     finite; such a step is a warning.
@@ -89,7 +90,9 @@ class LossRecordHook(RuntimeInfoHook):
         own, of_all = _to_host(pending)
         for index, values in enumerate(of_all):
             for name, value in values.items():
-                runner.message_hub.update_scalar(f'train/{name}', value)
+                # A figure beside the losses may not exist for every batch.
+                if 'loss' in name or math.isfinite(value):
+                    runner.message_hub.update_scalar(f'train/{name}', value)
             terms = _not_finite(values)
             if not terms:
                 self._skipped = 0

@@ -24,18 +24,21 @@ class ResultsHook(Hook):
     """Writes ``WORK_DIR/results.csv``: rates, losses and metrics at each validation.
 
     Columns are the epoch (passes over the data, perhaps not whole), the iteration, the
-    learning rate, each training loss, averaged over the iterations since the row
-    before as far as the log has them, and each metric. A resumed run goes on below the
+    learning rate, each training loss and what else the heads give to the log, averaged
+    over the iterations since the row before as far as the log has them, and each
+    metric. A resumed run goes on below the
     rows up to its checkpoint. A file that no such run wrote is renamed.
     """
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self._names: dict[str, None] = {}
         self._seen: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Take over the rows of a run that is resumed."""
-        self._seen = {name: len(buffer.data[0]) for name, buffer in _losses(runner)}
+        scalars = runner.message_hub.log_scalars.items()
+        self._seen = {name: len(buffer.data[0]) for name, buffer in scalars}
         if not is_main_process():
             return
         path = Path(runner.work_dir) / RESULTS
@@ -48,6 +51,16 @@ class ResultsHook(Hook):
                 f'{path} is not of the run that begins here: it is now {aside}'
             )
 
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        """Learn the names of what is averaged."""
+        self._names |= dict.fromkeys(f'train/{name}' for name in outputs or ())
+
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
@@ -56,12 +69,15 @@ class ResultsHook(Hook):
         values: dict[str, Any] = {'epoch': round(epoch, 3), 'iteration': runner.iter}
         if 'train/lr' in runner.message_hub.log_scalars:
             values['lr'] = runner.message_hub.get_scalar('train/lr').current()
-        for name, buffer in _losses(runner):
-            length = len(buffer.data[0])
+        scalars = runner.message_hub.log_scalars
+        for name in (name for name in self._names if name in scalars):
+            length = len(scalars[name].data[0])
             new = length - self._seen.get(name, 0)
             self._seen[name] = length
             # Fewer than before: alternating training has begun a step, and they anew.
-            values[name.removeprefix('train/')] = buffer.mean(new if new > 0 else None)
+            if new:
+                mean = scalars[name].mean(new if new > 0 else None)
+                values[name.removeprefix('train/')] = mean
         found = {k: v for k, v in (metrics or {}).items() if is_number(v)}
         values |= dict(sorted(found.items(), key=lambda item: of_a_class(item[0])))
         if not is_main_process():
@@ -138,10 +154,3 @@ def tried(runner: Runner, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         runner.logger.warning(f'{what} was not made: {type(error).__name__}: {error}')
-
-
-def _losses(runner: Runner) -> list[tuple[str, Any]]:
-    scalars = runner.message_hub.log_scalars
-    return [
-        (k, v) for k, v in scalars.items() if k.startswith('train/') and 'loss' in k
-    ]
