@@ -11,23 +11,18 @@ from typing import Any
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
-from mmdet.registry import DATASETS, MODELS, TASK_UTILS
+from mmdet.registry import TASK_UTILS
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
-from tqdm import tqdm
 
 from mmfrcnn.cli.anchor_fit.coverage import Coverage, cover
-from mmfrcnn.cli.anchor_fit.objects import Objects, spread
+from mmfrcnn.cli.anchor_fit.fed import fed_objects
 from mmfrcnn.cli.anchor_fit.page import about_strides, remarks, table
 from mmfrcnn.cli.anchor_fit.search import ENOUGH, Anchors, choose
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
-from mmfrcnn.cli.runtime import explained
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
-from mmfrcnn.structures.image_batch import images_of
 
 REPORTED = (0.5, 0.6, 0.7)
 DECISIVE = (0.5, 0.6)
@@ -45,7 +40,8 @@ def run(args: argparse.Namespace) -> None:
     train_cfg = _train_cfg(config, args.config)
     generator = _generator(config, args.config)
     resolve_classes(config)
-    objects = _objects(config, args)
+    objects, read = fed_objects(config, args.config, args.images, args.seed)
+    print(f'{len(objects.boxes)} objects in {read}')
     thresholds = _thresholds(train_cfg['assigner'])
 
     def covered(generator: AnchorGenerator) -> Coverage:
@@ -115,34 +111,6 @@ def _generator(config: Config, path: str) -> AnchorGenerator:
     if not (sides.isfinite().all() and (sides > 0).all() and (steps > 0).all()):
         raise UserError(f'{key}: scales, ratios and strides must be larger than 0')
     return generator
-
-
-def _objects(config: Config, args: argparse.Namespace) -> Objects:
-    """Run images through the training pipeline and collect their objects."""
-    if config.get('train_dataloader') is None:
-        raise UserError(f'{args.config} has no train_dataloader')
-    set_random_seed(args.seed)
-    with explained(config, ['train']):
-        dataset = DATASETS.build(config.train_dataloader.dataset)
-    preprocessor = MODELS.build(
-        config.get('data_preprocessor') or config.model.data_preprocessor
-    )
-    chosen = spread(len(dataset), args.images)
-    images = []
-    for index in tqdm(chosen, 'images', disable=None):  # on a terminal
-        with explained(config, ['train']):
-            batch = pseudo_collate([dataset[index]])
-        samples = preprocessor(batch, training=True)['data_samples']
-        images.append(images_of(samples, torch.device('cpu'), training=True))
-    objects = Objects.of(images)
-    if not len(objects.boxes):
-        raise UserError(
-            f'train_dataloader.dataset gives no box to train on in {len(chosen)} of '
-            f'its {len(dataset)} images. Check its ann_file, metainfo=dict(classes='
-            '...) and pipeline; `mmfrcnn browse` shows them'
-        )
-    print(f'{len(objects.boxes)} objects in {len(chosen)} of {len(dataset)} images')
-    return objects
 
 
 def _thresholds(assigner: dict[str, Any]) -> list[float]:

@@ -36,18 +36,26 @@ class LedgerHook(Hook):
 
     Args:
         iou (float): From which on an object is found.
+        name (str): Of its two files.
+
+    Attributes:
+        summary (dict | None): The sums, in the main process after a test.
+        columns (Columns | None): The rows, likewise.
     """
 
     priority = 'VERY_LOW'  # when the model to test is in its place
 
-    def __init__(self, iou: float = 0.5) -> None:
+    def __init__(self, iou: float = 0.5, name: str = 'ledger') -> None:
         self.iou = iou
+        self.name = name
+        self.summary: dict[str, Any] | None = None
+        self.columns: Columns | None = None
         self._tracer: Tracer | None = None
         self._pages: list[Page] | None = None  # None: there is no ledger
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Watch the model."""
-        self._pages = None
+        self._pages = self.summary = self.columns = None
         model: Any = runner.model
         model = model.module if is_model_wrapper(model) else model
         if not Tracer.fits(model):
@@ -106,8 +114,9 @@ class LedgerHook(Hook):
             return
         dataset: Any = runner.test_dataloader.dataset
         names = dataset.metainfo['classes']
-        summary = summarise(pages, names, self.iou)
-        path = Path(runner.log_dir) / 'ledger.json'
-        path.write_text(json.dumps(summary, indent=1))
-        Columns.of(pages, names).write(path.with_suffix('.npz'))
-        runner.logger.info(f'{table(summary)}\nLedger: {path}')
+        self.summary = summarise(pages, names, self.iou)
+        self.columns = Columns.of(pages, names)
+        path = Path(runner.log_dir) / f'{self.name}.json'
+        path.write_text(json.dumps(self.summary, indent=1))
+        self.columns.write(path.with_suffix('.npz'))
+        runner.logger.info(f'{table(self.summary)}\nLedger: {path}')

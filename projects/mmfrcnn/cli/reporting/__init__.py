@@ -1,0 +1,1 @@
+"""How a report comes about: `gather` (evaluations and figures of a run), `outputs`."""

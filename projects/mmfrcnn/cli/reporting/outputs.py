@@ -1,0 +1,87 @@
+"""The files of a report: a page for people, a file for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmfrcnn.cli.outputs import check_file
+from mmfrcnn.evaluation.label_errors import LabelError, write_label_errors
+from mmfrcnn.report.advice import Advice
+from mmfrcnn.report.facts import Facts
+from mmfrcnn.report.page import Origin, render
+
+PAGE, RECORD, LABELS, COLUMNS = (
+    *('report.html', 'report.json'),
+    *('label_errors.json', 'ledger.npz'),
+)
+FIRST_KEY = b'"made_by": "mmfrcnn report"'
+FIRST_TAG = b'<meta name="generator" content="mmfrcnn report">'
+LISTED = 200
+"""Label errors in the file for programs; all are in a file of their own."""
+
+
+def check_outputs(folder: Path) -> None:
+    """Refuse to write over files that no report is.
+
+    Raises:
+        UserError: Naming the file.
+    """
+    check_file('the report', folder / PAGE, lambda begin: FIRST_TAG in begin)
+    check_file('the report', folder / RECORD, lambda begin: FIRST_KEY in begin)
+
+
+def write_report(
+    folder: Path,
+    facts: Facts,
+    figures: dict[str, Any],
+    advice: Sequence[Advice],
+    errors: Sequence[LabelError],
+    origin: Origin,
+    comparison: dict[str, Any] | None,
+) -> None:
+    """Write a report.
+
+    Args:
+        folder (Path): Of the run: page and record are put there, the rest in the
+            folder ``report`` in it.
+        facts (Facts): What is known of the run.
+        figures (dict): Of its evaluation.
+        advice (Sequence[Advice]): Best first.
+        errors (Sequence[LabelError]): Likely label errors, surest first.
+        origin (Origin): Where it comes from.
+        comparison (dict | None): With another run.
+    """
+    details = folder / 'report'
+    details.mkdir(parents=True, exist_ok=True)
+    columns = facts.held_out.columns
+    columns.write(details / COLUMNS)
+    write_label_errors(details / LABELS, errors, columns)
+    record = {
+        'made_by': 'mmfrcnn report',
+        'title': origin.title,
+        'source': origin.source,
+        'command': origin.command,
+        'advice': [asdict(one) for one in advice],
+        'ledger': facts.held_out.summary,
+        'training_ledger': facts.training and facts.training.summary,
+        'figures': figures,
+        'comparison': comparison,
+        'label_errors': {
+            'count': len(errors),
+            'first': [asdict(one) for one in errors[:LISTED]],
+        },
+        'environment': dict(origin.environment),
+    }
+    _replace(folder / RECORD, json.dumps(record, indent=1, allow_nan=False))
+    _replace(folder / PAGE, render(facts, figures, advice, errors, origin))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_suffix('.tmp')
+    fresh.write_text(text, 'utf-8')
+    fresh.replace(path)

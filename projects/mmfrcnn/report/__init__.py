@@ -1,0 +1,4 @@
+"""A run explained: advice in words, and a page of figures and pictures.
+
+To be read in this order: `facts` (what is known), `advice` (what follows from it).
+"""

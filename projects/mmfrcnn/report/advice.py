@@ -1,0 +1,353 @@
+"""What to do first, by rules that each have a figure.
+
+A rule looks at the facts and says what is wrong, or nothing. How much is at stake, as
+a share of the objects, decides which comes first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
+from mmfrcnn.evaluation.ledger.matching import NOBODY
+from mmfrcnn.report.facts import Facts, Split
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One piece of advice.
+
+    Attributes:
+        rule (str): Name of the rule.
+        text (str): What is wrong, and what to do.
+        figure (float): What the rule went by.
+        limit (float): From which on it speaks.
+        stake (float): Share of the objects that it may be about, 0 to 1.
+    """
+
+    rule: str
+    text: str
+    figure: float
+    limit: float
+    stake: float
+
+
+def advice_for(facts: Facts) -> list[Advice]:
+    """Return what to do, best first; nothing of a run that is sound."""
+    found = [advice for rule in RULES for advice in rule(facts)]
+    return sorted(found, key=lambda one: -one.stake)
+
+
+def other_scale(facts: Facts) -> Iterator[Advice]:
+    """Objects are tested at another size than they are trained at."""
+    if facts.training is None or facts.fed is None:
+        return
+    trained, tested = facts.fed.sides, facts.training.input_sides
+    if min(len(trained), len(tested)) < ENOUGH:
+        return
+    ratio = float(np.median(tested) / max(np.median(trained), 1e-6))
+    low, high = np.quantile(trained, (0.25, 0.75))
+    apart = max(ratio, 1 / max(ratio, 1e-6))
+    if apart > SCALES_APART and not low <= np.median(tested) <= high:
+        yield Advice(
+            'other_scale',
+            'Training and tests differ in scale: the same objects are '
+            f'{np.median(trained):.0f} px large in training (median) and '
+            f'{np.median(tested):.0f} px in tests. Give Resize in both pipelines the '
+            'same scale.',
+            apart,
+            SCALES_APART,
+            1 - max(facts.held_out.average_precision, 0),
+        )
+
+
+def anchors(facts: Facts) -> Iterator[Advice]:
+    """Objects that no anchor overlaps by half are not proposed."""
+    columns, fates = facts.held_out.columns, facts.held_out.fates
+    bare = columns.object_anchor_iou < ANCHOR_IOU
+    lost = np.isin(fates, ('no_anchor', *NOT_PROPOSED))
+    if not bare.any():
+        return
+    usual = lost[~bare].mean() if (~bare).sum() >= ENOUGH else 0.0
+    figure = float((lost[bare].mean() - usual) * bare.mean())
+    if figure <= LOST:
+        return
+    side = np.median(facts.held_out.input_sides[bare & lost])
+    spans = ''
+    if facts.fed and facts.fed.anchor_sides:
+        low, high = facts.fed.anchor_sides
+        spans = f'; those of the config are {low:.0f} to {high:.0f} px'
+    yield Advice(
+        'anchors',
+        f'{bare.mean():.0%} of the objects have no anchor of IoU {ANCHOR_IOU:g}, and '
+        f'{lost[bare].mean():.0%} of these are not proposed (median side {side:.0f} px '
+        f'in the input{spans}). `mmfrcnn anchors CONFIG` proposes others.',
+        figure,
+        LOST,
+        figure,
+    )
+
+
+def few_proposals(facts: Facts) -> Iterator[Advice]:
+    """The first stage had a box for objects, and dropped it."""
+    held_out, settings = facts.held_out, facts.settings
+    remedies = {
+        'below_top_k': ('nms_pre', 'model.test_cfg.rpn.nms_pre'),
+        'suppressed_by_rpn_nms': (
+            'rpn_nms_iou',
+            'model.test_cfg.rpn.nms.iou_threshold',
+        ),
+        'beyond_proposal_limit': ('proposals', 'model.test_cfg.rpn.max_per_img'),
+    }
+    figure = held_out.share(*remedies)
+    if figure <= LOST or figure < MOST * _lost(held_out):
+        return
+    worst = max(remedies, key=lambda fate: held_out.share(fate))
+    name, key = remedies[worst]
+    value = f' (now {settings[name]:g})' if name in settings else ''
+    yield Advice(
+        'few_proposals',
+        f'{figure:.0%} of the objects had a box in the RPN and no proposal, most of '
+        f'them lost as {worst}. Raise {key}{value}; if that is high already, the RPN '
+        'ranks badly: train longer.',
+        figure,
+        LOST,
+        figure,
+    )
+
+
+def tight_nms(facts: Facts) -> Iterator[Advice]:
+    """The last NMS suppresses neighbours."""
+    figure = facts.held_out.share('suppressed_by_nms', 'shared_box')
+    if figure <= LOST or figure < MOST * _lost(facts.held_out):
+        return
+    value = facts.settings.get('nms_iou')
+    now = f' (now {value:g})' if value is not None else ''
+    yield Advice(
+        'tight_nms',
+        f'The last NMS suppresses {figure:.0%} of the objects, '
+        f'{figure / _lost(facts.held_out):.0%} of all that are missed: boxes of '
+        f'neighbours. Raise model.test_cfg.rcnn.nms.iou_threshold{now}, or use '
+        "soft_nms.",
+        figure,
+        LOST,
+        figure,
+    )
+
+
+def exchanged_labels(facts: Facts) -> Iterator[Advice]:
+    """Objects of two classes are called each other."""
+    for split, where in _splits(facts):
+        pairs, counts = confusions(split)
+        both = {
+            (a, b): min(number / counts[a], pairs.get((b, a), 0) / counts[b])
+            for (a, b), number in pairs.items()
+            if a < b and min(counts[a], counts[b]) >= FEW
+        }
+        if not both:
+            continue
+        (a, b), figure = max(both.items(), key=lambda item: item[1])
+        if figure <= EXCHANGED:
+            continue
+        one, other = facts.classes[a], facts.classes[b]
+        yield Advice(
+            'exchanged_labels',
+            f'In {where}, {pairs[a, b] / counts[a]:.0%} of {one!r} are called '
+            f'{other!r} and {pairs[b, a] / counts[b]:.0%} of {other!r} {one!r}: their '
+            'labels may be exchanged, in training or here. Look at both with `mmfrcnn '
+            'browse`.',
+            float(figure),
+            EXCHANGED,
+            float(pairs[a, b] + pairs[b, a]) / counts.sum(),
+        )
+        return
+
+
+def confusions(split: Split) -> tuple[dict[tuple[int, int], int], np.ndarray]:
+    """Count what objects are called by the best detection that reaches them.
+
+    Args:
+        split (Split): An evaluation.
+
+    Returns:
+        tuple: How many objects of a class (first) are called another (second), where
+        there are any; and the objects of each class that are called anything, (C,).
+    """
+    columns = split.columns
+    objects, rows = _best_about(split, ('true', 'wrong_class'))
+    own, called = columns.object_label[objects], columns.detection_label[rows]
+    pairs = Counter(zip(own.tolist(), called.tolist(), strict=True))
+    counts = np.bincount(own, minlength=len(columns.classes))
+    return {k: n for k, n in pairs.items() if k[0] != k[1]}, counts
+
+
+def _best_about(
+    split: Split, kinds: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return objects, and the best detection of some kinds that each has, (K,) both."""
+    columns = split.columns
+    about = np.isin(split.kinds, kinds) & (columns.detection_object != NOBODY)
+    rows = np.flatnonzero(about)
+    rows = rows[np.argsort(-columns.detection_score[rows], kind='stable')]
+    objects, first = np.unique(columns.detection_object[rows], return_index=True)
+    return objects, rows[first]
+
+
+def missing_labels(facts: Facts) -> Iterator[Advice]:
+    """Sure detections lie where nothing is labelled."""
+    for split, where in _splits(facts):
+        figure, sure = unlabelled(split)
+        if figure <= UNLABELLED or sure < FEW:
+            continue
+        yield Advice(
+            'missing_labels',
+            f'In {where}, {figure:.0%} of the detections that are as sure as most true '
+            f'ones ({sure} of them) lie where nothing is labelled: labels may be '
+            'missing. The list of likely label errors names the places.',
+            figure,
+            UNLABELLED,
+            figure,
+        )
+        return
+
+
+def unlabelled(split: Split) -> tuple[float, int]:
+    """Return the share and the number of sure detections on the background."""
+    scores, kinds = split.columns.detection_score, split.kinds
+    if not (kinds == 'true').any():
+        return 0.0, 0
+    sure = scores >= np.median(scores[kinds == 'true'])
+    nothing = int((sure & (kinds == 'background')).sum())
+    return nothing / max(int(sure.sum()), 1), nothing
+
+
+def shifted_boxes(facts: Facts) -> Iterator[Advice]:
+    """Detections lie beside the labelled boxes, all to one side."""
+    for split, where in _splits(facts):
+        offsets, sides = box_offsets(split)
+        if len(offsets) < ENOUGH:
+            continue
+        middle = np.median(offsets, 0)
+        spread = np.median(np.abs(offsets - middle), 0)
+        error = 1.86 * spread / np.sqrt(len(offsets))  # of a median, by its deviation
+        figure = float(np.abs(middle).max() / np.median(sides))
+        place = int(np.abs(middle).argmax())
+        if figure <= SHIFTED or abs(middle[place]) < SIGNIFICANT * error[place]:
+            continue
+        yield Advice(
+            'shifted_boxes',
+            f'In {where}, the detections lie {middle[0]:+.1f} px to the right and '
+            f'{middle[1]:+.1f} px below the labelled boxes (median): the boxes of '
+            'training or of these images are shifted. Look with `mmfrcnn browse`, and '
+            'check what converted them.',
+            figure,
+            SHIFTED,
+            min(1.0, 5 * figure),
+        )
+        return
+
+
+def box_offsets(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the best detection of each object lies from it.
+
+    Args:
+        split (Split): An evaluation.
+
+    Returns:
+        tuple: Of centres, (x, y) in pixels of the image, (K, 2), and the side of a
+        square of each object's area, (K,).
+    """
+    columns = split.columns
+    objects, rows = _best_about(split, ('true', 'poor_box'))
+    found, own = columns.detection_box[rows], columns.object_box[objects]
+    offsets = (found[:, :2] + found[:, 2:] - own[:, :2] - own[:, 2:]) / 2
+    return offsets, np.sqrt((own[:, 2:] - own[:, :2]).clip(0).prod(1))
+
+
+def overfitting(facts: Facts) -> Iterator[Advice]:
+    """Training images are known by heart."""
+    if facts.training is None:
+        return
+    seen, unseen = (
+        split.average_precision for split in (facts.training, facts.held_out)
+    )
+    if min(seen, unseen) < 0 or seen - unseen <= OVERFITTED:
+        return
+    yield Advice(
+        'overfitting',
+        f'AP50 is {seen:.2f} on training images and {unseen:.2f} on held-out ones: the '
+        'network overfits. More images, stronger augmentation or fewer epochs help.',
+        seen - unseen,
+        OVERFITTED,
+        seen - unseen,
+    )
+
+
+def rare_classes(facts: Facts) -> Iterator[Advice]:
+    """A class with few training objects is found less often than the others."""
+    if facts.class_counts is None or len(facts.classes) < 2:
+        return
+    counts = np.asarray(facts.class_counts)
+    labels = facts.held_out.columns.object_label
+    found = facts.held_out.fates == 'detected'
+    usual = np.median(counts)
+    for label in np.argsort(counts, kind='stable').tolist():
+        own = labels == label
+        if counts[label] >= RARE * usual or not own.any() or own.all():
+            continue
+        gap = float(found[~own].mean() - found[own].mean())
+        if gap <= WORSE:
+            continue
+        name = facts.classes[label]
+        yield Advice(
+            'rare_class',
+            f'{name!r} is rare: {counts[label]} objects in training (median of the '
+            f'classes: {usual:.0f}), and {found[own].mean():.0%} of it are found, of '
+            f'the others {found[~own].mean():.0%}. Label more of it, or show its '
+            'images more often: ClassBalancedDataset.',
+            float(counts[label] / usual),
+            RARE,
+            gap / len(facts.classes),
+        )
+        return
+
+
+def _lost(split: Split) -> float:
+    return 1 - split.share('detected')
+
+
+def _splits(facts: Facts) -> Iterator[tuple[Split, str]]:
+    yield facts.held_out, 'the held-out images'
+    if facts.training is not None:
+        yield facts.training, 'the training images'
+
+
+ANCHOR_IOU = 0.5
+ENOUGH = 30
+FEW = 5
+SCALES_APART = 1.35
+LOST = 0.03
+MOST = 0.3
+EXCHANGED = 0.15
+UNLABELLED = 0.06
+SHIFTED = 0.03
+SIGNIFICANT = 5.0
+OVERFITTED = 0.15
+RARE = 0.1
+WORSE = 0.15
+
+RULES: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
+    other_scale,
+    exchanged_labels,
+    missing_labels,
+    shifted_boxes,
+    anchors,
+    few_proposals,
+    tight_nms,
+    overfitting,
+    rare_classes,
+)

@@ -1,0 +1,260 @@
+"""The report as one page that needs no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from mmfrcnn.evaluation.label_errors import LabelError
+from mmfrcnn.evaluation.ledger.fates import FATES
+from mmfrcnn.evaluation.ledger.mistakes import BACKGROUND, KINDS, NAMES
+from mmfrcnn.evaluation.ledger.oracles import ORACLES
+from mmfrcnn.report import charts
+from mmfrcnn.report.advice import Advice
+from mmfrcnn.report.facts import Facts
+from mmfrcnn.report.flow import FATE_NAMES, STEPS, counts, flow, sizes
+from mmfrcnn.report.pictures import label_pictures, worst_images
+
+TEMPLATE = Path(__file__).with_name('page.html')
+SECTIONS = (
+    *(('summary', 'Summary'), ('ledger', 'Where the objects are lost')),
+    *(('figures', 'Figures'), ('anchors', 'Anchors and sizes')),
+    *(('images', 'Images of most mistakes'), ('labels', 'Likely label errors')),
+    *(('training', 'Training'), ('run', 'Config and environment')),
+)
+IMAGES, LABELS, CLASSES, SMALL_MATRIX = 40, 60, 200, 20
+"""How many images, labels and classes are shown; classes of a matrix of numbers."""
+REACHES = (0.3, 0.5, 0.6, 0.7)
+CLASS_FIGURES = ('AP', 'AP50', 'AP75', 'AR')
+BEST_POINT = ('best_threshold', 'precision', 'recall', 'F1')
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a report comes from.
+
+    Attributes:
+        title (str): Name of the run.
+        source (str): Of which checkpoint and images, in words.
+        command (str): That repeats it.
+        config (str): Text of the config.
+        environment (Mapping[str, str]): Versions and machine.
+        curves (Mapping): Losses and metrics over iterations, by title and name.
+        labels_file (str): Name of the file of all label errors.
+        sentences (Sequence[str]): What else is to be said in the summary.
+    """
+
+    title: str
+    source: str
+    command: str
+    config: str
+    environment: Mapping[str, str]
+    curves: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]]
+    labels_file: str
+    sentences: Sequence[str] = ()
+
+
+def render(
+    facts: Facts,
+    figures: dict[str, Any],
+    advice: Sequence[Advice],
+    errors: Sequence[LabelError],
+    origin: Origin,
+) -> str:
+    """Return the page, HTML.
+
+    Args:
+        facts (Facts): What is known of the run.
+        figures (dict): Of :func:`~mmfrcnn.evaluation.figures.figures_of`.
+        advice (Sequence[Advice]): Best first.
+        errors (Sequence[LabelError]): Surest first.
+        origin (Origin): Where it comes from.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=False
+    )
+    template = environment.from_string(TEMPLATE.read_text('utf-8'))
+    return template.render(
+        title=origin.title,
+        source=origin.source,
+        sections=SECTIONS,
+        advice=advice,
+        sentences=origin.sentences,
+        numbers=_numbers(facts, figures),
+        **_ledger(facts),
+        **_figures(figures),
+        **_confusion(figures['confusion']),
+        **_anchors(facts),
+        **_pictures(facts, figures),
+        **_labels(errors, origin.labels_file),
+        training_charts=[
+            (title, charts.curves(title, lines))
+            for title, lines in origin.curves.items()
+            if lines
+        ],
+        command=origin.command,
+        config=origin.config,
+        environment='\n'.join(f'{k}: {v}' for k, v in origin.environment.items()),
+    )
+
+
+def _numbers(facts: Facts, figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, value and interval of what comes first."""
+    mean = figures['mean']
+    found = facts.held_out.share('detected')
+    numbers = [
+        (name, _number(mean[name]), _interval(mean['interval'][name]))
+        for name in CLASS_FIGURES
+    ]
+    best = figures['curves']['all']['best']
+    numbers += [
+        ('objects detected', f'{found:.1%}', f'of {figures["objects"]}'),
+        ('best F1', _number(best['F1']), f'at score {_number(best["threshold"])}'),
+    ]
+    if facts.training is not None:
+        seen = facts.training.average_precision
+        images = f'on {len(facts.training.columns.image_id)} images trained on'
+        numbers.append(('AP50', _number(seen), images))
+    return numbers
+
+
+def _interval(interval: dict[str, float | None]) -> str:
+    if interval['low'] is None:
+        return ''
+    return f'95%: {_number(interval["low"])} to {_number(interval["high"])}'
+
+
+def _number(value: float | None) -> str:
+    return '–' if value is None or value < 0 else f'{value:.3f}'
+
+
+def _ledger(facts: Facts) -> dict[str, Any]:
+    split, summary = facts.held_out, facts.held_out.summary
+    classes = facts.classes
+    rows = counts(split)
+    occurring = {row[0] for row in rows}
+    detections = {k: v for k, v in summary['detections'].items() if k != 'total'}
+    gains = (summary.get('oracles') or {}).get('gains') or {}
+    seen = [fate for fate in FATES if summary['objects'][fate]]
+    return {
+        'iou': f'{summary["iou"]:g}',
+        'class_names': [name for i, name in enumerate(classes) if i in occurring],
+        'sizes': sizes(split),
+        'reasons': [
+            *(fate for fate in seen if fate != 'detected'),
+            *(k for k in NAMES if k not in ('true', 'ignored') and detections[k]),
+        ],
+        'flow': flow(split),
+        'flow_total': summary['objects']['total'],
+        'fate_texts': [(fate, FATES[fate]) for fate in seen if fate != 'detected'],
+        'kinds': [
+            (k, n, KINDS[k].format(iou=summary['iou'], background=BACKGROUND))
+            for k, n in detections.items()
+            if n
+        ],
+        'gains': [
+            (name, f'{gain["AP"]:+.3f}', f'{gain["mean_AP"]:+.3f}', ORACLES[name])
+            for name, gain in gains.items()
+        ],
+        'data': {
+            'counts': rows,
+            'classes': classes,
+            'sizes': sizes(split),
+            'fates': FATE_NAMES,
+            'steps': STEPS,
+        },
+    }
+
+
+def _figures(figures: dict[str, Any]) -> dict[str, Any]:
+    most = sorted(figures['classes'], key=lambda row: -row['objects'])[:CLASSES]
+    names = (*CLASS_FIGURES, *BEST_POINT)
+    pictures = {
+        **charts.operating_points(figures),
+        'Calibration: how often a score is right': charts.calibration(figures),
+        'Scores of the detections, by kind': charts.scores(figures),
+    }
+    left = len(figures['classes']) - len(most)
+    return {
+        'class_columns': ['class', 'objects', 'detections', *names],
+        'class_rows': [
+            [
+                *(row[key] for key in ('name', 'objects', 'detections')),
+                *(_number(row[key]) for key in names),
+            ]
+            for row in most
+        ],
+        'classes_note': f' ({left} more are in report.json)' if left else '',
+        'charts': list(pictures.items()) if figures['detections'] else [],
+    }
+
+
+def _confusion(confusion: dict[str, Any]) -> dict[str, Any]:
+    matrix, names = confusion['matrix'], confusion['names']
+    small = matrix is not None and len(names) <= SMALL_MATRIX
+    rows = []
+    for name, row in zip([*names, 'background'], matrix or [], strict=False):
+        total = max(sum(row), 1)
+        rows.append((name, [(count, round(count / total, 2)) for count in row]))
+    threshold = confusion['threshold']
+    return {
+        'confusion_threshold': f'{threshold or 0:.2f}',
+        'matrix_names': [*names, 'background'] if small else [],
+        'matrix_rows': rows if small else [],
+        'matrix_picture': charts.confusion(matrix, names)
+        if matrix is not None and not small
+        else '',
+        'confusions': confusion['largest'][:10],
+    }
+
+
+def _anchors(facts: Facts) -> dict[str, Any]:
+    split, fed = facts.held_out, facts.fed
+    reached = {'evaluated': split.columns.object_anchor_iou}
+    sides = {'evaluated': split.input_sides}
+    if fed is not None:
+        sides['in training'] = fed.sides
+        if fed.anchor_iou is not None:
+            reached['in training'] = fed.anchor_iou
+    return {
+        'anchor_columns': [f'IoU {one:g}' for one in REACHES],
+        'anchor_rows': [
+            (name, [f'{(iou >= one).mean():.1%}' for one in REACHES])
+            for name, iou in reached.items()
+            if len(iou) and not np.isnan(iou).all()
+        ],
+        'recall': [(k, _number(v)) for k, v in split.summary['recall'].items()],
+        'sides_chart': charts.object_sides(sides),
+    }
+
+
+def _pictures(facts: Facts, figures: dict[str, Any]) -> dict[str, Any]:
+    threshold = figures['curves']['all']['best']['threshold'] or 0.0
+    return {
+        'pictures': worst_images(facts.held_out, threshold, IMAGES),
+        'threshold': f'{threshold:.2f}',
+    }
+
+
+def _labels(errors: Sequence[LabelError], file: str) -> dict[str, Any]:
+    first = errors[:LABELS]
+    shown = [
+        {
+            'kind': one.kind,
+            'certainty': one.certainty,
+            'given': one.given,
+            'suggested': one.suggested,
+            'name': Path(one.path).name,
+        }
+        for one in first
+    ]
+    return {
+        'labels': list(zip(shown, label_pictures(first), strict=True)),
+        'labels_count': len(errors),
+        'labels_file': file,
+    }
