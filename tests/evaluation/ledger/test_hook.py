@@ -20,7 +20,6 @@ import mmfrcnn  # noqa: F401
 from mmfrcnn.evaluation.ledger import LedgerHook
 from mmfrcnn.evaluation.ledger.fates import FATES, NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
-from tests.end_to_end.tiny import make_config
 
 CASCADE = dict(
     type='BatchedCascadeRoIHead',
@@ -40,6 +39,7 @@ DETECTORS = {
     'softmax': {'model.rpn_head.loss_cls.use_sigmoid': False},
     'sigmoids': {'model.roi_head.bbox_head.loss_cls.use_sigmoid': True},
     'cascade': {},
+    "mmdet's cascade": STOCK,
     'few proposals': {
         'model.test_cfg.rpn.nms_pre': 3,
         'model.test_cfg.rpn.max_per_img': 5,
@@ -47,34 +47,24 @@ DETECTORS = {
 }
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A folder with data, ``tiny.py`` and the weights of a short training."""
-    folder = tmp_path_factory.mktemp('ledger')
-    config = Config.fromfile(make_config(folder))
-    config.work_dir = str(folder / 'run')
-    config.train_cfg.max_epochs = 20
-    config.val_cfg = config.val_dataloader = config.val_evaluator = None
-    Runner.from_cfg(config).train()
-    return folder
-
-
-def runner_of(folder: Path, name: str, work_dir: Path) -> Runner:
+def runner_of(folder: Path, name: str, work_dir: Path, **changed: object) -> Runner:
     config = Config.fromfile(folder / 'tiny.py')
     config.work_dir, config.experiment_name = str(work_dir), work_dir.name
-    config.merge_from_dict(DETECTORS[name])
-    if name == 'cascade':
+    config.merge_from_dict({**DETECTORS[name], **changed})
+    if 'cascade' in name:
         head = config.model.roi_head
         heads = [dict(head.bbox_head), dict(head.bbox_head)]
         extractors = [dict(head.bbox_roi_extractor), dict(head.bbox_roi_extractor)]
         head.update(CASCADE, bbox_head=heads, bbox_roi_extractor=extractors)
+        if name == "mmdet's cascade":
+            head.type = 'CascadeRoIHead'
         training = config.model.train_cfg
         training.rcnn = [training.rcnn, training.rcnn]
     torch.manual_seed(0)
     runner = Runner.from_cfg(config)
     model, path = runner.model, folder / 'run/epoch_20.pth'
     load_checkpoint(model, str(path), strict=False)
-    if name == 'cascade':
+    if 'cascade' in name:
         weights = torch.load(path, weights_only=True)['state_dict']
         prefix = 'roi_head.bbox_head.'
         own = {k.removeprefix(prefix): v for k, v in weights.items() if prefix in k}

@@ -9,7 +9,7 @@ Shapes: G objects, P proposals, S anchors over all levels of an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Rules:
         score_thr (float): Detections score more than this.
         max_per_img (int): Detections an image; not positive: all.
         min_bbox_size (float): Sides of a detection, in input pixels, are at least this.
+        nms (dict): The NMS of the detections, as mmdet's ``test_cfg.rcnn`` has it.
     """
 
     iou: float
@@ -63,6 +64,7 @@ class Rules:
     score_thr: float
     max_per_img: int
     min_bbox_size: float
+    nms: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any, iou: float) -> Rules:
@@ -76,6 +78,7 @@ class Rules:
             second.score_thr,
             second.max_per_img,
             second.get('min_bbox_size', 0),
+            second.nms,
         )
 
 

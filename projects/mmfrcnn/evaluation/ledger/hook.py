@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
 from mmengine.dist import collect_results, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.ledger.columns import Columns
@@ -67,7 +69,7 @@ class LedgerHook(Hook):
             return
         if not any(len(truth.labels) for truth in self._truths.values()):
             return
-        self._tracer = Tracer(model)
+        self._tracer = Tracer(model, self._objects_of)
         self._rules = Rules.of(model, self.iou)
         self._pages = []
 
@@ -87,6 +89,11 @@ class LedgerHook(Hook):
             runner.logger.warning(f'No ledger: {type(error).__name__}: {error}')
             self._tracer.close()
             self._tracer, self._pages = None, []
+
+    def _objects_of(self, sample: DetDataSample) -> Tensor:
+        """Return the objects that count, xyxy in input pixels, float32, (G, 4)."""
+        truth = self._truths[sample.img_id]
+        return truth.in_input(sample.scale_factor)[~truth.ignored]
 
     def _account(self, traces: list[ImageTrace], outputs: Sequence[Any]) -> None:
         assert self._pages is not None

@@ -20,8 +20,9 @@ from mmfrcnn.evaluation.ledger.fates import (
 from mmfrcnn.evaluation.ledger.groups import groups_of
 from mmfrcnn.evaluation.ledger.matching import THRESHOLDS, xywh
 from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
+from mmfrcnn.evaluation.ledger.oracles import oracles_of
 from mmfrcnn.evaluation.ledger.page import Page
-from mmfrcnn.evaluation.ledger.regained import regained
+from mmfrcnn.evaluation.ledger.regained import oracle_gains, regained
 from mmfrcnn.evaluation.ledger.trace import ImageTrace
 from mmfrcnn.evaluation.ledger.truth import Truth
 from mmfrcnn.evaluation.proposal_recall import first_hits
@@ -67,6 +68,7 @@ def account_of(
         float(found['scores'].min()) if full else -1.0,
         rules,
     )
+    oracles = oracles_of(trace, truth, fates, sample, rules, DETECTIONS)
     return Page(
         sample['img_id'],
         truth.path,
@@ -84,6 +86,7 @@ def account_of(
         hits,
         sample['ori_shape'],
         sample['scale_factor'],
+        oracles,
     )
 
 
@@ -124,7 +127,7 @@ def summarise(
     Returns:
         dict: ``objects`` and ``detections`` (counts that sum to ``total``), ``groups``
         (the objects' counts by group), ``recall`` of the proposals, overall and by
-        group.
+        group, ``regained`` and ``oracles`` (AP that would be gained).
     """
     pages = list(pages)
     fates = [fate for page in pages for fate in page.fates]
@@ -148,6 +151,7 @@ def summarise(
             **{name: kinds[name] for name in NAMES},
         },
         'regained': regained(pages, len(names)),
+        'oracles': oracle_gains(pages, len(names)),
         'recall': _recall(ranks),
         'groups': {
             kind: {

@@ -79,3 +79,16 @@ def match(
         found[rows, detection] = best[rows]
         free[rows, best[rows]] = False
     return found
+
+
+def hits_of(matched: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Say of matched detections what finding their object is worth.
+
+    Args:
+        matched (np.ndarray): Of :func:`match`, (T, D).
+        ignored (np.ndarray): Objects that count for nobody, bool, (G,).
+
+    Returns:
+        np.ndarray: 1 for an object, 0 for none, -1 for an ignored one, int8, (T, D).
+    """
+    return np.append(np.where(ignored, -1, 1), 0).astype(np.int8)[matched]

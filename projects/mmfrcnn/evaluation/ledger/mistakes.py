@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.matching import NOBODY, THRESHOLDS, match, overlaps
+from mmfrcnn.evaluation.ledger.matching import (
+    NOBODY,
+    THRESHOLDS,
+    hits_of,
+    match,
+    overlaps,
+)
 from mmfrcnn.evaluation.ledger.truth import Truth
 
 KINDS = {
@@ -92,8 +98,7 @@ def judge(
     rest = labels, truth.labels, truth.ignored
     matched, *at_each = match(iou, *rest, [threshold, *THRESHOLDS])
     kinds, about = kinds_of(iou, *rest, matched, threshold)
-    value = np.append(np.where(truth.ignored, -1, 1), 0).astype(np.int8)
     counts = ~truth.ignored
     # The last place is nobody's.
     place = np.append(np.where(counts, np.cumsum(counts) - 1, NOBODY), NOBODY)
-    return kinds, place[about], value[np.array(at_each)]
+    return kinds, place[about], hits_of(np.array(at_each), truth.ignored)

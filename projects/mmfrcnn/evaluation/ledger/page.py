@@ -6,12 +6,28 @@ Shapes: G objects that count, D detections, T thresholds of IoU.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mmfrcnn.evaluation.ledger.matching import NOBODY
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a detector answers, or would, and what that is worth.
+
+    Attributes:
+        scores (np.ndarray): Best first, float32, (D,).
+        labels (np.ndarray): Classes, int64, (D,).
+        hits (np.ndarray): Whether it finds an object at the ledger's IoU and at each of
+            COCO's: 1, 0, or -1 for one that counts for nobody, int8, (1 + T, D).
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    hits: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +53,8 @@ class Page:
             -1 for one that counts for nobody, int8, (T, D).
         shape (Sequence[int]): (height, width) of the image.
         scale (Sequence[float]): What its width and height were scaled by.
+        oracles (dict[str, Answer]): What the detector would answer, had it one step
+            perfect: :func:`~mmfrcnn.evaluation.ledger.oracles.oracles_of`.
     """
 
     image_id: Any
@@ -55,6 +73,7 @@ class Page:
     hits: np.ndarray
     shape: Sequence[int]
     scale: Sequence[float]
+    oracles: dict[str, Answer] = field(default_factory=dict)
 
 
 def joined(

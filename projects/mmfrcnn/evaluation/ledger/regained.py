@@ -15,7 +15,8 @@ import numpy as np
 from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.matching import NOBODY
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
-from mmfrcnn.evaluation.ledger.page import Page, about_all, joined
+from mmfrcnn.evaluation.ledger.oracles import DETECTOR, ORACLES
+from mmfrcnn.evaluation.ledger.page import Answer, Page, about_all, joined
 
 STEPS = {
     'anchors': ('no_anchor',),
@@ -122,13 +123,67 @@ def _put_right(everything: _All, kind: int) -> _All:
     return replace(everything, true=true, labels=labels, kinds=kinds)
 
 
+def oracle_gains(pages: Sequence[Page], classes: int) -> dict[str, object]:
+    """Return the AP that the detector would gain by each oracle.
+
+    Args:
+        pages (Sequence[Page]): The account of each image.
+        classes (int): Number of classes.
+
+    Returns:
+        dict: ``detector``: ``AP`` at the ledger's IoU and ``mean_AP`` over COCO's, -1
+        without objects; ``gains``: what each oracle adds to them, by its name.
+    """
+    gt_labels = joined([page.labels for page in pages], np.int64)
+    names = set.intersection(*({*page.oracles} for page in pages)) if pages else set()
+    found = {
+        name: _oracle_ap([page.oracles[name] for page in pages], gt_labels, classes)
+        for name in (DETECTOR, *ORACLES)
+        if name in names
+    }
+    base = found.pop(DETECTOR, {})
+    return {
+        DETECTOR: base,
+        'gains': {
+            name: {kind: value - base[kind] for kind, value in aps.items()}
+            for name, aps in found.items()
+        },
+    }
+
+
+def _oracle_ap(
+    answers: Sequence[Answer], gt_labels: np.ndarray, classes: int
+) -> dict[str, float]:
+    labels = joined([one.labels for one in answers], np.int64)
+    scores = joined([one.scores for one in answers], np.float64)
+    hits = np.concatenate([one.hits for one in answers], 1)
+    asked = np.bincount(gt_labels, minlength=classes)
+    order = np.lexsort((-scores, labels))
+    labels, hits = labels[order], hits[:, order]
+    aps = [_mean_ap_of_hits(labels, row, asked, asked > 0) for row in hits]
+    return {'AP': aps[0], 'mean_AP': float(np.mean(aps[1:]))}
+
+
 def _mean_ap(everything: _All, known: np.ndarray) -> float:
     """Return COCO's mean AP at one IoU over the known classes, bool, (C,)."""
+    hits = np.where(everything.kinds == NAMES.index('ignored'), -1, everything.true)
+    order = np.lexsort((-everything.scores, everything.labels))
     asked = np.bincount(everything.gt_labels, minlength=len(known))
-    counted = everything.kinds != NAMES.index('ignored')
-    labels, true = everything.labels[counted], everything.true[counted]
-    order = np.lexsort((-everything.scores[counted], labels))
-    labels, true = labels[order], true[order]
+    return _mean_ap_of_hits(everything.labels[order], hits[order], asked, known)
+
+
+def _mean_ap_of_hits(
+    labels: np.ndarray, hits: np.ndarray, asked: np.ndarray, known: np.ndarray
+) -> float:
+    """Return the mean AP of detections in the order of classes, best first.
+
+    Args:
+        labels (np.ndarray): Classes, (D,).
+        hits (np.ndarray): 1, 0, or -1 for one that counts for nobody, (D,).
+        asked (np.ndarray): Objects of each class, (C,).
+        known (np.ndarray): Classes that the mean is over, bool, (C,).
+    """
+    labels, true = labels[hits >= 0], hits[hits >= 0] == 1
     bounds = np.searchsorted(labels, np.arange(len(known) + 1))
     found = [
         average_precision(true[bounds[label] : bounds[label + 1]], asked[label])
