@@ -38,6 +38,7 @@ setup(
     package_data={
         'mmfrcnn': [
             '.mim/model-index.yml',
+            'report/page.html',
             *(f'.mim/configs/**/*.{kind}' for kind in ('md', 'py', 'yml')),
             *(f'.mim/tools/*.{kind}' for kind in ('py', 'sh')),
         ]

@@ -19,7 +19,7 @@ COMMANDS = {
     'test': ('test', 'evaluate a checkpoint on the test set of a config'),
     'predict': ('predict', 'detect objects in an image, a folder or a video'),
     'browse': ('browse_dataset', 'show what the network is fed, after augmentation'),
-    'report': ('report', 'explain a run on one page: what is lost where, and what to do'),
+    'report': ('report', 'explain a run on one page: what is lost, and what to do'),
     'anchors': ('anchors', 'say whether the anchors fit the boxes, and which would'),
     'convert': ('convert_dataset', 'convert a data set between COCO, VOC and YOLO'),
     'convert-weights': ('convert_weights', 'convert weights of other frameworks'),

@@ -21,7 +21,7 @@ FLOORS = (
     {'weights'},
     {'evaluation', 'visualization'},
     {'training'},
-    {'deploy'},
+    {'deploy', 'report'},
     {'cli'},
     {'__main__'},
 )

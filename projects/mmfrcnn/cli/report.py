@@ -88,7 +88,7 @@ def _columns_of(folder: str) -> Columns:
     path = Path(folder) / 'report' / COLUMNS
     if not path.is_file():
         raise UserError(
-            f'--against {folder}: there is no {path}; `mmfrcnn report {folder}` makes it'
+            f'--against {folder}: there is no {path}. Make it: mmfrcnn report {folder}'
         )
     return Columns.read(path)
 

@@ -1,4 +1,6 @@
 """A run explained: advice in words, and a page of figures and pictures.
 
-To be read in this order: `facts` (what is known), `advice` (what follows from it).
+To be read in this order: `facts` (what is known), `advice` (what follows from it),
+`words` and `flow` (the ledger in sentences and in steps), `charts` and `pictures`,
+`page` (all of it, with the template ``page.html``).
 """

@@ -132,7 +132,7 @@ def tight_nms(facts: Facts) -> Iterator[Advice]:
         f'The last NMS suppresses {figure:.0%} of the objects, '
         f'{figure / _lost(facts.held_out):.0%} of all that are missed: boxes of '
         f'neighbours. Raise model.test_cfg.rcnn.nms.iou_threshold{now}, or use '
-        "soft_nms.",
+        'soft_nms.',
         figure,
         LOST,
         figure,
@@ -185,9 +185,7 @@ def confusions(split: Split) -> tuple[dict[tuple[int, int], int], np.ndarray]:
     return {k: n for k, n in pairs.items() if k[0] != k[1]}, counts
 
 
-def _best_about(
-    split: Split, kinds: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _best_about(split: Split, kinds: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return objects, and the best detection of some kinds that each has, (K,) both."""
     columns = split.columns
     about = np.isin(split.kinds, kinds) & (columns.detection_object != NOBODY)

@@ -37,9 +37,7 @@ def operating_points(figures: dict[str, Any]) -> dict[str, str]:
         figure, axes = _new(x.replace('threshold', 'score'), y)
         for curve in curves[:FEW_CURVES]:
             axes.plot(curve[x], curve[y], linewidth=1.2, label=curve['name'])
-        axes.plot(
-            everything[x], everything[y], color='black', linewidth=2, label='all'
-        )
+        axes.plot(everything[x], everything[y], color='black', linewidth=2, label='all')
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(fontsize='small')
         charts[title] = _address(figure)
@@ -65,9 +63,7 @@ def scores(figures: dict[str, Any]) -> str:
     figure, axes = _new('score', 'detections')
     below = np.zeros(len(edges) - 1)
     for name in shown:
-        axes.bar(
-            edges[:-1], counts[name], edges[1], below, align='edge', label=name
-        )
+        axes.bar(edges[:-1], counts[name], edges[1], below, align='edge', label=name)
         below += counts[name]
     axes.set(xlim=(0, 1), yscale='symlog' if below.max(initial=0) > 100 else 'linear')
     axes.legend(fontsize='small')

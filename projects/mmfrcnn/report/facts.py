@@ -96,4 +96,4 @@ class Facts:
     @property
     def classes(self) -> list[str]:
         """Names of the classes."""
-        return list(self.held_out.columns.classes)
+        return self.held_out.columns.classes.tolist()

@@ -130,7 +130,7 @@ def _interval(interval: dict[str, float | None]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return '–' if value is None or value < 0 else f'{value:.3f}'
+    return '-' if value is None or value < 0 else f'{value:.3f}'
 
 
 def _ledger(facts: Facts) -> dict[str, Any]:

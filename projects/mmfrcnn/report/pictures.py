@@ -61,10 +61,8 @@ def worst_images(split: Split, threshold: float, number: int) -> list[Shown]:
     missed = split.fates != 'detected'
     false = ~np.isin(split.kinds, ('true', 'ignored'))
     false &= columns.detection_score >= threshold
-    mistakes = sum(
-        np.bincount(rows, minlength=len(columns.image_id))
-        for rows in (columns.object_image[missed], columns.detection_image[false])
-    )
+    images = columns.object_image[missed], columns.detection_image[false]
+    mistakes = np.bincount(np.concatenate(images), minlength=len(columns.image_id))
     order = np.argsort(-mistakes, kind='stable')[:number]
     painter = Painter([])
     return [

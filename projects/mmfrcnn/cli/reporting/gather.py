@@ -116,7 +116,7 @@ def _on_training_images(
     return _evaluated(runner, 'training_ledger')
 
 
-def _class_counts(dataset: Any) -> np.ndarray:
+def _class_counts(dataset: Any) -> list[int]:
     """Count the objects of each class, (C,)."""
     labels = [
         one['bbox_label']
@@ -125,7 +125,7 @@ def _class_counts(dataset: Any) -> np.ndarray:
         if not one.get('ignore_flag')
     ]
     classes = len(dataset.metainfo['classes'])
-    return np.bincount(np.array(labels, np.int64), minlength=classes)
+    return np.bincount(np.array(labels, np.int64), minlength=classes).tolist()
 
 
 def _fed(config: Config, path: str, images: int) -> Fed:
