@@ -52,6 +52,7 @@ setup(
     extras_require={
         'dev': requirements('dev'),
         'docs': requirements('docs'),
+        'fast-eval': requirements('fast-eval'),
         'lite': requirements('lite'),
         'mlflow': requirements('mlflow'),
         'results': requirements('results'),

@@ -94,7 +94,11 @@ def _page(
     kinds, about, hits = judge(given[order], called[order], truth, 0.5)
     true = set(about[kinds == NAMES.index('true')].tolist())
     fates = [
-        'detected' if i in true else fate if fate != 'detected' else 'called_other_class'
+        'detected'
+        if i in true
+        else fate
+        if fate != 'detected'
+        else 'called_other_class'
         for i, fate in enumerate(fates.tolist())
     ]
     return Page(
