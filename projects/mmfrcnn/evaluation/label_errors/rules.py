@@ -147,13 +147,19 @@ def _badly_drawn(columns: Columns, evidence: _Evidence) -> Iterator[LabelError]:
     """It is seen in another box, farther off than usual for the class."""
     opinions = evidence.opinions
     rows = np.flatnonzero(evidence.same)
+    if not len(rows):
+        return
     labels, misfit = evidence.labels[rows], 1 - opinions.iou[rows]
     usual = np.zeros(len(rows))
-    for own in rows_of_each(labels):
-        usual[own] = leaning(np.median(misfit[own]), len(own), np.median(misfit))
+    for of_class in rows_of_each(labels):
+        median = np.median(misfit[of_class])
+        usual[of_class] = leaning(median, len(of_class), np.median(misfit))
     relative = misfit / usual.clip(USUAL_MISFIT)
-    certainty = excess(relative, 1.0, 0.5)
-    certainty *= trust(evidence.scores[rows], labels, relative < 2)
+    surplus = excess(relative, 1.0, 0.5)
+    # The rest is the detector's own misfits, which low scores have more often.
+    misfits = 1 - trust(evidence.scores[rows], labels, relative < 2)
+    own = (1 - surplus) * misfits / max(misfits.mean(), 1e-9)
+    certainty = np.where(surplus > 0, 1 - own, 0)
     for place in np.flatnonzero(certainty >= LEAST):
         one, detection = (
             part[rows[place]] for part in (opinions.object, opinions.detection)
