@@ -267,6 +267,22 @@ def test_coco_file_is_exact(tmp_path: Path) -> None:
         }
 
 
+def test_what_the_page_on_diagnosis_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).resolve().parents[2] / 'docs/diagnose.md'
+    block = page.read_text('utf-8').split('```python\n')[1].split('```')[0]
+    rng = np.random.default_rng(0)
+    truths = draw_truth(rng)
+    columns = columns_of(plant(truths)[0], detect(rng, truths))
+    monkeypatch.chdir(tmp_path)
+    columns.write(Path('ledger.npz'))
+    exec(block, {})
+    assert len(capsys.readouterr().out.splitlines()) == 20
+    content = json.loads(Path('label_errors.json').read_text('utf-8'))
+    assert len(content['annotations']) == min(200, len(label_errors(columns)))
+
+
 def test_isotonic_is_the_best_that_never_falls() -> None:
     rng = np.random.default_rng(0)
     for number in (1, 2, 30):

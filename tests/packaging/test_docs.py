@@ -40,6 +40,7 @@ OTHER_COMMANDS = re.compile(
 """What the tests of the installation run, or the user's own packages decide."""
 
 PYTHON_BLOCKS = {
+    'docs/diagnose.md': 'tests/evaluation/test_label_errors.py',
     'docs/options.md': 'tests/zoo/test_options.py',
     'docs/own_data.md': 'tests/packaging/test_readme.py',
     'docs/python.md': 'tests/deploy/test_python_page.py',
