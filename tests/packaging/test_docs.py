@@ -40,7 +40,8 @@ OTHER_COMMANDS = re.compile(
 """What the tests of the installation run, or the user's own packages decide."""
 
 PYTHON_BLOCKS = {
-    'docs/diagnose.md': 'tests/evaluation/figures/test_figures.py',
+    # The comparison is run by tests/evaluation/figures/test_figures.py.
+    'docs/diagnose.md': 'tests/evaluation/test_label_errors.py',
     'docs/options.md': 'tests/zoo/test_options.py',
     'docs/own_data.md': 'tests/packaging/test_readme.py',
     'docs/python.md': 'tests/deploy/test_python_page.py',
