@@ -147,6 +147,7 @@ def test_results_are_read_as_written_and_nothing_else_is(tmp_path: Path) -> None
             {'val_dataloader.dataset.metainfo.classes': tuple('abcdefghijklmnopqrstu')},
             None,
         ),
+        ({'val_evaluator.type': 'FastCocoMetric'}, True),
         ({'val_evaluator.type': 'VocMetric'}, None),
     ],
 )

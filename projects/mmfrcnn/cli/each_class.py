@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmfrcnn.data.class_names import plain_configs
 
+COCO_METRICS = ('CocoMetric', 'FastCocoMetric')
 FEW = 20
 """Classes at most that are evaluated one by one."""
 PLAIN_NAME = re.compile(r'[\w .-]+')
@@ -17,7 +18,7 @@ PLAIN_NAME = re.compile(r'[\w .-]+')
 
 
 def evaluate_each_class(config: Config, split: str) -> None:
-    """Have ``CocoMetric`` give the AP of each class too, unless a config says no.
+    """Have COCO's metrics give the AP of each class too, unless a config says no.
 
     It gives them before the others: where the best checkpoint is that of the first
     metric (``save_best='auto'``), all stays as it is.
@@ -36,7 +37,7 @@ def evaluate_each_class(config: Config, split: str) -> None:
     evaluators = config.get(f'{split}_evaluator') or []
     for one in evaluators if isinstance(evaluators, list | tuple) else [evaluators]:
         kind = one.get('type')
-        if kind == 'CocoMetric' and not one.get('format_only'):
+        if kind in COCO_METRICS and not one.get('format_only'):
             one.setdefault('classwise', True)
 
 
