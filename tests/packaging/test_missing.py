@@ -19,6 +19,7 @@ ARGUMENTS = {
     'convert_weights': '--from mmdet a.pth b.pth',
     'demo': '',
     'gpu_check': '',
+    'lr': 'a.py',
     'make_shapes': '',
     'new': 'data',
     'predict': 'a.jpg a.py a.pth --out-dir out',
