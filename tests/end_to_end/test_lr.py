@@ -35,6 +35,7 @@ def test_a_range_is_found_and_nothing_else_is_left(config):
     done = run_tool(
         'lr.py',
         *('tiny.py', '--iterations', 25, '--device', 'cpu', '--out', 'new/rates.csv'),
+        *('--cfg-options', 'train_dataloader.batch_size=2'),
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
