@@ -19,6 +19,7 @@ ARGUMENTS = {
     'convert_weights': '--from mmdet a.pth b.pth',
     'demo': '',
     'gpu_check': '',
+    'lr': 'a.py',
     'make_shapes': '',
     'new': 'data',
     'report': 'a.py a.pth',
