@@ -22,7 +22,6 @@ ARGUMENTS = {
     'lr': 'a.py',
     'make_shapes': '',
     'new': 'data',
-    'report': 'a.py a.pth',
     'predict': 'a.jpg a.py a.pth --out-dir out',
     'report': 'a.py a.pth',
     'store_proposals': 'a.py a.pth out.npz',

@@ -18,7 +18,7 @@ FAULTS = {
     'exchanged_labels': dict(exchange=1.0),
     'missing_labels': dict(unlabelled=0.2),
     'shifted_boxes': dict(shift=5.0),
-    'rare_class': dict(rare=25),
+    'rare_class': dict(rare=25, images=120),
     'overfitting': dict(lost={'called_background': 0.4}, train={}),
 }
 
@@ -60,7 +60,7 @@ def test_numbers_by_hand():
     # The boxes moved right and down, so that detections lie to the left and above.
     across, down = (float(word) for word in shifted.text.split() if word[:1] in '+-')
     assert across == pytest.approx(-5, abs=0.7) and down == pytest.approx(-5, abs=0.7)
-    rare = advice_for(facts_of(0, rare=25))[0]
+    rare = advice_for(facts_of(0, rare=25, images=120))[0]
     assert "'cow' is rare" in rare.text
 
 

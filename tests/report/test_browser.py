@@ -36,12 +36,14 @@ function choose(d, w, id, value) {
   d.getElementById(id).dispatchEvent(new w.Event('change'));
 }
 const left = d => [...d.getElementById('flow').rows].map(r => +r.cells[1].textContent);
-const shown = d => [...d.querySelectorAll('.gallery figure')].filter(f => !f.hidden).length;
+const figures = d => [...d.querySelectorAll('.gallery figure')];
+const shown = d => figures(d).filter(f => !f.hidden).length;
 function use(name) {
   return (w, d) => {
     out[name] = {
       overflow: d.documentElement.scrollWidth - w.innerWidth,
-      unloaded: [...d.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth).length,
+      unloaded: [...d.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth)
+        .length,
       images: d.images.length, all: left(d), shownAll: shown(d),
     };
     choose(d, w, 'class', 'dog');
@@ -71,7 +73,7 @@ function use(name) {
 def in_browser(page: str, folder: Path) -> dict:
     probe = folder / 'probe.html'
     text = json.dumps(page).replace('</', '<\\/')
-    probe.write_text(PROBE.replace('%s', text.replace('\\', '\\')), 'utf-8')
+    probe.write_text(PROBE.replace('%s', text), 'utf-8')
     done = subprocess.run(
         [
             *(str(CHROMIUM), '--headless', '--no-sandbox', '--disable-gpu'),

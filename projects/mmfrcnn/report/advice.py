@@ -16,6 +16,25 @@ from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.matching import NOBODY
 from mmfrcnn.report.facts import Facts, Split
 
+ANCHOR_IOU = 0.5
+"""An object whose nearest anchor has less is hardly reached."""
+ENOUGH, FEW = 30, 5
+"""Objects that a median needs, and a share."""
+SCALES_APART = 1.35
+"""Ratio of sizes in training and in tests that is no matter of augmentation."""
+LOST, MOST = 0.03, 0.3
+"""Share of all objects, and of those that are missed, that a step may lose."""
+EXCHANGED = 0.2
+"""Share of two classes that is called the other, each way."""
+UNLABELLED = 0.1
+"""Share of the sure detections that lie on the background."""
+SHIFTED, SIGNIFICANT = 0.03, 5.0
+"""Offset of the boxes, in sides of an object, and in errors of its median."""
+OVERFITTED = 0.15
+"""AP50 on training images that is more than on others."""
+RARE, WORSE = 0.1, 0.15
+"""Objects of a class, in medians of the classes; and recall that it lacks."""
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -323,20 +342,6 @@ def _splits(facts: Facts) -> Iterator[tuple[Split, str]]:
     if facts.training is not None:
         yield facts.training, 'the training images'
 
-
-ANCHOR_IOU = 0.5
-ENOUGH = 30
-FEW = 5
-SCALES_APART = 1.35
-LOST = 0.03
-MOST = 0.3
-EXCHANGED = 0.15
-UNLABELLED = 0.06
-SHIFTED = 0.03
-SIGNIFICANT = 5.0
-OVERFITTED = 0.15
-RARE = 0.1
-WORSE = 0.15
 
 RULES: tuple[Callable[[Facts], Iterator[Advice]], ...] = (
     other_scale,

@@ -174,11 +174,13 @@ def _ledger(facts: Facts) -> dict[str, Any]:
 def _figures(figures: dict[str, Any]) -> dict[str, Any]:
     most = sorted(figures['classes'], key=lambda row: -row['objects'])[:CLASSES]
     names = (*CLASS_FIGURES, *BEST_POINT)
-    pictures = {
-        **charts.operating_points(figures),
-        'Calibration: how often a score is right': charts.calibration(figures),
-        'Scores of the detections, by kind': charts.scores(figures),
-    }
+    pictures = {}
+    if figures['detections']:
+        pictures = {
+            **charts.operating_points(figures),
+            'Calibration: how often a score is right': charts.calibration(figures),
+            'Scores of the detections, by kind': charts.scores(figures),
+        }
     left = len(figures['classes']) - len(most)
     return {
         'class_columns': ['class', 'objects', 'detections', *names],
@@ -190,7 +192,7 @@ def _figures(figures: dict[str, Any]) -> dict[str, Any]:
             for row in most
         ],
         'classes_note': f' ({left} more are in report.json)' if left else '',
-        'charts': list(pictures.items()) if figures['detections'] else [],
+        'charts': list(pictures.items()),
     }
 
 
@@ -247,8 +249,8 @@ def _labels(errors: Sequence[LabelError], file: str) -> dict[str, Any]:
         {
             'kind': one.kind,
             'certainty': one.certainty,
-            'given': one.given,
-            'suggested': one.suggested,
+            'given': one.label,
+            'suggested': one.suggested_label,
             'name': Path(one.path).name,
         }
         for one in first
