@@ -24,6 +24,7 @@ def pages_of(
     images: int = 40,
     lost: dict[str, float] | None = None,
     shift: float = 0.0,
+    scatter: float = 0.0,
     unlabelled: float = 0.0,
     exchange: float = 0.0,
     rare: int = 0,
@@ -37,6 +38,7 @@ def pages_of(
         images: How many.
         lost: Share of the objects lost by fate; by default 5% are called background.
         shift: Pixels by which labelled boxes lie beside their objects.
+        scatter: The same, each box to a side of its own.
         unlabelled: Share of the objects without a label.
         exchange: Share of the first two classes labelled as each other.
         rare: So many times as rare is the last class, and two of three are missed.
@@ -47,14 +49,15 @@ def pages_of(
     lost = {'called_background': 0.05} if lost is None else lost
     return [
         _page(
-            draws, image, lost, shift, unlabelled, exchange, rare, small_anchor, paths
+            *(draws, image, lost, shift, scatter, unlabelled, exchange, rare),
+            *(small_anchor, paths),
         )
         for image in range(images)
     ]
 
 
 def _page(
-    draws, image, lost, shift, unlabelled, exchange, rare, small_anchor, paths
+    draws, image, lost, shift, scatter, unlabelled, exchange, rare, small_anchor, paths
 ) -> Page:
     count = int(draws.integers(4, 12))
     sides = draws.uniform(30, 110, (count, 2))
@@ -88,6 +91,8 @@ def _page(
     swapped = (labels < 2) & (draws.random(count) < exchange)
     labels = np.where(swapped, 1 - labels, labels)
     kept = draws.random(count) >= unlabelled
+    aside = scatter * draws.uniform(-1, 1, (count, 2)) if scatter else 0.0
+    boxes = boxes + np.tile(aside, 2) if scatter else boxes
     boxes, labels, fates = boxes[kept] + shift, labels[kept], fates[kept]
     nobody = np.zeros(len(labels), bool)
     truth = Truth(boxes, labels, nobody, '')

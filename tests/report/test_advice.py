@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ FAULTS = {
     'exchanged_labels': dict(exchange=1.0),
     'missing_labels': dict(unlabelled=0.2),
     'shifted_boxes': dict(shift=5.0),
+    'loose_boxes': dict(scatter=12.0),
     'rare_class': dict(rare=25, images=120),
     'overfitting': dict(lost={'called_background': 0.4}, train={}),
 }
@@ -58,8 +60,9 @@ def test_numbers_by_hand():
     """Each text has the figure that its rule went by."""
     shifted = advice_for(facts_of(0, shift=5.0))[0]
     # The boxes moved right and down, so that detections lie to the left and above.
-    across, down = (float(word) for word in shifted.text.split() if word[:1] in '+-')
-    assert across == pytest.approx(-5, abs=0.7) and down == pytest.approx(-5, abs=0.7)
+    across, down = (float(one) for one in re.findall(r'(\d\.\d) px', shifted.text))
+    assert 'to the left' in shifted.text and 'above' in shifted.text
+    assert across == pytest.approx(5, abs=0.7) and down == pytest.approx(5, abs=0.7)
     rare = advice_for(facts_of(0, rare=25, images=120))[0]
     assert "'cow' is rare" in rare.text
 

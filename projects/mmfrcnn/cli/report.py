@@ -23,6 +23,8 @@ from mmfrcnn.cli.precision import choose_precision
 from mmfrcnn.cli.reporting.gather import gather, use_held_out
 from mmfrcnn.cli.reporting.outputs import (
     COLUMNS,
+    DETAILS,
+    LABELS,
     PAGE,
     RECORD,
     check_outputs,
@@ -49,14 +51,7 @@ def run(args: argparse.Namespace) -> None:
     if args.images < 1:
         raise UserError(f'--images must be at least 1, not {args.images}')
     other = _columns_of(args.against) if args.against else None
-    is_folder = Path(args.config).is_dir()
-    if is_folder:
-        args.work_dir = args.work_dir or args.config
-    named = args.config
-    name_files(args)
-    config = prepare(args)
-    folder = Path(config.work_dir)
-    run_folder = Path(named) if is_folder else folder
+    config, folder, run_folder = _prepare(args)
     check_outputs(folder)
     facts = _facts(args, config, run_folder)
     columns = facts.held_out.columns
@@ -68,9 +63,25 @@ def run(args: argparse.Namespace) -> None:
     _print(advice, comparison, folder)
 
 
+def _prepare(args: argparse.Namespace) -> tuple[Config, Path, Path]:
+    """Load the config; say which folders the report and the run have.
+
+    The log of the evaluation goes into a folder in the report's.
+    """
+    run_folder = Path(args.config) if Path(args.config).is_dir() else None
+    folder = args.work_dir or run_folder
+    if folder is not None:
+        args.work_dir = str(Path(folder) / DETAILS)
+    name_files(args)
+    config = prepare(args)
+    if folder is None:
+        config.work_dir = str(Path(config.work_dir) / DETAILS)
+    folder = Path(config.work_dir).parent
+    return config, folder, run_folder or folder
+
+
 def _facts(args: argparse.Namespace, config: Config, run_folder: Path) -> Facts:
     split = use_held_out(config, args.config)
-    config.work_dir = str(Path(config.work_dir) / 'report')  # of the log
     check_needs(config, 'test_dataloader')
     check_checkpoint(args.checkpoint)
     config.load_from, config.resume = args.checkpoint, False
@@ -85,7 +96,7 @@ def _facts(args: argparse.Namespace, config: Config, run_folder: Path) -> Facts:
 
 
 def _columns_of(folder: str) -> Columns:
-    path = Path(folder) / 'report' / COLUMNS
+    path = Path(folder) / DETAILS / COLUMNS
     if not path.is_file():
         raise UserError(
             f'--against {folder}: there is no {path}. Make it: mmfrcnn report {folder}'
@@ -119,7 +130,7 @@ def _origin(
             'processors': str(os.cpu_count()),
         },
         curves={'losses in training': losses, 'metrics of the validation': metrics},
-        labels_file='report/label_errors.json',
+        labels_file=f'{DETAILS}/{LABELS}',
         sentences=sentences,
     )
 

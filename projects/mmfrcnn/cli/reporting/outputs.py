@@ -18,6 +18,8 @@ PAGE, RECORD, LABELS, COLUMNS = (
     *('report.html', 'report.json'),
     *('label_errors.json', 'ledger.npz'),
 )
+DETAILS = 'report'
+"""Folder of what stands behind the page, in the run's."""
 FIRST_KEY = b'"made_by": "mmfrcnn report"'
 FIRST_TAG = b'<meta name="generator" content="mmfrcnn report">'
 LISTED = 200
@@ -55,7 +57,7 @@ def write_report(
         origin (Origin): Where it comes from.
         comparison (dict | None): With another run.
     """
-    details = folder / 'report'
+    details = folder / DETAILS
     details.mkdir(parents=True, exist_ok=True)
     columns = facts.held_out.columns
     columns.write(details / COLUMNS)
