@@ -183,7 +183,10 @@ def _figures(figures: dict[str, Any]) -> dict[str, Any]:
         }
     left = len(figures['classes']) - len(most)
     return {
-        'class_columns': ['class', 'objects', 'detections', *names],
+        'class_columns': [
+            *('class', 'objects', 'detections'),
+            *(name.replace('_', ' ') for name in names),
+        ],
         'class_rows': [
             [
                 *(row[key] for key in ('name', 'objects', 'detections')),

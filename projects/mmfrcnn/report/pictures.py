@@ -21,7 +21,7 @@ from mmfrcnn.visualization.painter import Painter
 WIDTH = 560
 """Pixels of a picture's width on the page, at most."""
 QUALITY = 80
-MISSED, FALSE, SUGGESTED = (214, 39, 40), (255, 187, 51), (44, 160, 44)  # RGB
+MISSED, FALSE, SUGGESTED = (196, 30, 30), (255, 140, 0), (44, 160, 44)  # RGB
 CROP, MARGIN = 200, 0.6
 """Side of the picture of a label, and how much is seen around it, of its side."""
 
@@ -88,8 +88,9 @@ def _shown(
         picture, scale = _fitted(drawn)
         painter.start(picture)
         for rows, boxes, colour, names, style in (
+            # What the false ones are is written below the picture.
+            (found, columns.detection_box, FALSE, (), '--'),
             (objects, columns.object_box, MISSED, fates, '-'),
-            (found, columns.detection_box, FALSE, kinds, '--'),
         ):
             colours = [colour] * len(rows)
             painter.outline(boxes[rows] * scale, colours, names, style)

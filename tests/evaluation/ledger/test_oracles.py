@@ -345,6 +345,10 @@ def test_a_box_of_another_class_stays():
     found = answers(trace, [LEFT], [0])
     assert found[DETECTOR].hits[[0, -1]].tolist() == [[1, 0], [0, 0]]
     assert found['box'].hits[[0, -1]].tolist() == [[1, 0], [1, 0]]
+    # With an object of each class, each candidate has the box of its own.
+    found = answers(trace, [LEFT, RIGHT], [0, 1])
+    assert found[DETECTOR].hits[[0, -1]].tolist() == [[1, 1], [0, 1]]
+    assert found['box'].hits[[0, -1]].tolist() == [[1, 1], [1, 1]]
 
 
 def test_what_counts_for_nobody_is_no_ones_oracle():

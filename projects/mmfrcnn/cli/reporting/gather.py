@@ -15,6 +15,7 @@ from mmengine.runner import Runner, TestLoop
 from mmfrcnn.cli.anchor_fit.coverage import anchor_iou
 from mmfrcnn.cli.anchor_fit.fed import fed_objects
 from mmfrcnn.cli.anchor_fit.objects import spread
+from mmfrcnn.cli.runtime import print_once
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.class_names import innermost, plain_configs
 from mmfrcnn.errors import UserError
@@ -109,6 +110,7 @@ def _on_training_images(
 ) -> Split | None:
     """Evaluate some training images, evenly spread, as if they were for testing."""
     dataset.get_subset_(spread(len(dataset), number))
+    print_once(f'Now {len(dataset)} of the images trained on, seen as in tests:')
     loader = {**config.test_dataloader, 'dataset': dataset}
     # They have been looked at before the training.
     runner._hooks = [one for one in runner.hooks if not isinstance(one, PreflightHook)]

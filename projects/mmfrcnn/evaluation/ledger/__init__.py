@@ -4,8 +4,9 @@ A number says how good a detector is; the ledger says why. To be read in this or
 `trace` (what both stages made of an image), `truth` (its objects) and their `groups`,
 `matching` (which detection finds which), `fates` (the step that lost an object),
 `mistakes` (what is wrong with a false detection), `page` and `ledger` (the account of
-an image, and the sums), `regained` (the AP that each mistake costs), `table` and
-`columns` (the console's form and a file's), `hook`.
+an image, and the sums), `oracles` (what a perfect step would answer), `regained` (the
+AP that each mistake or step costs), `table` and `columns` (the console's form and a
+file's), `hook`.
 """
 
 from __future__ import annotations
