@@ -74,8 +74,9 @@ def without_torch(tmp_path):
 
 
 def files_of_the_package(source):
-    """Return what is to be packaged: modules, configs, and tools that work alone."""
-    files = {path for path in (source / 'projects/mmfrcnn').rglob('*.py')}
+    """Return what is packaged: modules, a page, configs, tools that work alone."""
+    package = source / 'projects/mmfrcnn'
+    files = {*package.rglob('*.py'), package / 'report/page.html'}
     files.add(source / 'projects/mmfrcnn_console.py')
     names = {path.relative_to(source / 'projects').as_posix() for path in files}
     files = [path for path in (source / 'configs').rglob('*') if path.is_file()]
