@@ -131,7 +131,8 @@ def test_every_command_is_known(repo_root):
     known = re.compile(
         r'make \w+|source \.venv/bin/activate|python tools/doctor\.py'
         r'|mmfrcnn|mmfrcnn train mmfrcnn::shapes/.*'
-        r'|mmfrcnn (new data/pets|browse pets\.py .*|train pets\.py)'
+        r'|mmfrcnn (new data/pets|browse pets\.py .*|train pets\.py'
+        r'|report work_dirs/pets)'
         r'|python tools/\w+\.py .*configs/shapes/.*'
     )
     unknown = [
@@ -193,14 +194,16 @@ def test_train_test_predict_browse(checkout, repo_root):
 
 
 def test_own_data(checkout, repo_root):
-    """The README's three commands on COCO JSON."""
+    """The README's four commands on COCO JSON."""
     lines = [line for line in commands(repo_root / 'README.md') if 'pets' in line]
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert 'Next: mmfrcnn train pets.py' in run(lines[0], checkout)
     run(lines[1], checkout)
     assert list((checkout / 'browse').rglob('*.png'))
     assert 'bbox_mAP' in run(lines[2], checkout, QUICK_PETS)
     assert list((checkout / 'work_dirs' / 'pets').glob('best_*.pth'))
+    run(lines[3], checkout)
+    assert (checkout / 'work_dirs' / 'pets' / 'report.html').is_file()
 
 
 def test_own_data_by_hand(checkout, repo_root, monkeypatch):

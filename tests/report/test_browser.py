@@ -38,12 +38,38 @@ function choose(d, w, id, value) {
 const left = d => [...d.getElementById('flow').rows].map(r => +r.cells[1].textContent);
 const figures = d => [...d.querySelectorAll('.gallery figure')];
 const shown = d => figures(d).filter(f => !f.hidden).length;
+function colour(text) {  // as red, green, blue, alpha
+  const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+  return [r, g, b, a];
+}
+function behind(w, element) {  // what lies behind it, blended from white on
+  let found = [255, 255, 255];
+  const chain = [];
+  for (let e = element; e; e = e.parentElement) chain.unshift(e);
+  for (const e of chain) {
+    const [r, g, b, a] = colour(w.getComputedStyle(e).backgroundColor);
+    found = [r, g, b].map((c, i) => a * c + (1 - a) * found[i]);
+  }
+  return found;
+}
+const light = rgb => [.2126, .7152, .0722].reduce((sum, weight, i) => {
+  const c = rgb[i] / 255;
+  return sum + weight * (c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4);
+}, 0);
+function contrast(w, element) {  // WCAG 2.1
+  const [a, b] = [colour(w.getComputedStyle(element).color), behind(w, element)]
+    .map(light).sort((x, y) => y - x);
+  return (a + .05) / (b + .05);
+}
 function use(name) {
   return (w, d) => {
     out[name] = {
       overflow: d.documentElement.scrollWidth - w.innerWidth,
       unloaded: [...d.images].filter(i => i.loading !== 'lazy' && !i.naturalWidth)
         .length,
+      contrast: Math.min(...[...d.querySelectorAll('body *')]
+        .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())
+          && !['SCRIPT', 'OPTION'].includes(e.tagName)).map(e => contrast(w, e))),
       images: d.images.length, all: left(d), shownAll: shown(d),
     };
     choose(d, w, 'class', 'dog');
@@ -97,7 +123,7 @@ def test_the_page_works(tmp_path):
     for name in ('wide', 'narrow'):
         one = seen[name]
         assert one['overflow'] <= 0 and one['unloaded'] == 0 and one['images'] > 15
-        assert one['focus']
+        assert one['focus'] and one['contrast'] >= 4.5  # WCAG 2.1, level AA
         assert one['all'] == one['again']
         for key, chosen in (
             ('all', columns.object_label >= 0),

@@ -55,7 +55,8 @@ def losses(
         total, logged = detector.parse_losses(detector(**data, mode='loss'))
         wrapper.update_params(total)
         for key, value in logged.items():
-            history.setdefault(key, []).append(value.item())
+            if 'loss' in key or key == 'acc':
+                history.setdefault(key, []).append(value.item())
     return history
 
 

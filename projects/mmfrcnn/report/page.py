@@ -29,6 +29,8 @@ SECTIONS = (
 )
 IMAGES, LABELS, CLASSES, SMALL_MATRIX = 40, 60, 200, 20
 """How many images, labels and classes are shown; classes of a matrix of numbers."""
+DARKEST = 0.6
+"""Of a cell of the confusion matrix, so that black letters can be read on it."""
 REACHES = (0.3, 0.5, 0.6, 0.7)
 CLASS_FIGURES = ('AP', 'AP50', 'AP75', 'AR')
 BEST_POINT = ('best_threshold', 'precision', 'recall', 'F1')
@@ -205,7 +207,7 @@ def _confusion(confusion: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for name, row in zip([*names, 'background'], matrix or [], strict=False):
         total = max(sum(row), 1)
-        rows.append((name, [(count, round(count / total, 2)) for count in row]))
+        rows.append((name, [(n, round(DARKEST * n / total, 2)) for n in row]))
     threshold = confusion['threshold']
     return {
         'confusion_threshold': f'{threshold or 0:.2f}',
