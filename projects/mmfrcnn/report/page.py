@@ -29,6 +29,8 @@ SECTIONS = (
 )
 IMAGES, LABELS, CLASSES, SMALL_MATRIX = 40, 60, 200, 20
 """How many images, labels and classes are shown; classes of a matrix of numbers."""
+LIKELY = 0.5
+"""Certainty from which on a label error is shown."""
 DARKEST = 0.6
 """Of a cell of the confusion matrix, so that black letters can be read on it."""
 REACHES = (0.3, 0.5, 0.6, 0.7)
@@ -249,7 +251,8 @@ def _pictures(facts: Facts, figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _labels(errors: Sequence[LabelError], file: str) -> dict[str, Any]:
-    first = errors[:LABELS]
+    likely = [one for one in errors if one.certainty >= LIKELY]
+    first = likely[:LABELS]
     shown = [
         {
             'kind': one.kind,
@@ -262,6 +265,6 @@ def _labels(errors: Sequence[LabelError], file: str) -> dict[str, Any]:
     ]
     return {
         'labels': list(zip(shown, label_pictures(first), strict=True)),
-        'labels_count': len(errors),
+        'labels_count': len(likely),
         'labels_file': file,
     }
