@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmfrcnn.cli.outputs import write_whole
+
 TITLE = {'journal': 'mmfrcnn predict'}
 
 
@@ -35,10 +37,8 @@ class Journal:
         kept = [] if self.restarted else lines[1:]
         self.entries = {entry['name']: entry for entry in kept}
         # Written anew without the line that was cut off, then replaced in one step.
-        fresh = path.with_suffix('.tmp')
         records = [first, *self.entries.values()]
-        fresh.write_text(''.join(f'{json.dumps(record)}\n' for record in records))
-        fresh.replace(path)
+        write_whole(path, ''.join(f'{json.dumps(record)}\n' for record in records))
 
     def is_done(self, name: str, version: list[int]) -> bool:
         """Whether an image was finished, and its file hasn't changed since."""

@@ -72,6 +72,13 @@ def check_file(option: str, path: Path, is_own: Callable[[bytes], bool]) -> None
         )
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file in one step, so that it is there whole or as it was."""
+    fresh = path.with_suffix('.tmp')
+    fresh.write_text(text, 'utf-8')
+    fresh.replace(path)
+
+
 def is_coco_results(beginning: bytes) -> bool:
     """Whether a file begins as a list of detections in COCO's results format."""
     first = beginning.partition(b'}')[0].lstrip()

@@ -31,8 +31,8 @@ from mmfrcnn.cli.reporting.outputs import (
     write_report,
 )
 from mmfrcnn.cli.run_folder import name_files
-from mmfrcnn.cli.runtime import build_runner, console, explained, prepare
-from mmfrcnn.cli.test import WeightsCheck
+from mmfrcnn.cli.runtime import console, explained, prepare
+from mmfrcnn.cli.test import build_tester
 from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.figures import compare, figures_of
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     other = _columns_of(args.against) if args.against else None
     config, folder, run_folder = _prepare(args)
     check_outputs(folder)
-    facts = _facts(args, config, run_folder)
+    facts = _facts(args, config)
     columns = facts.held_out.columns
     figures = figures_of(columns)
     comparison = None if other is None else compare(other, columns)
@@ -80,19 +80,16 @@ def _prepare(args: argparse.Namespace) -> tuple[Config, Path, Path]:
     return config, folder, run_folder or folder
 
 
-def _facts(args: argparse.Namespace, config: Config, run_folder: Path) -> Facts:
+def _facts(args: argparse.Namespace, config: Config) -> Facts:
     split = use_held_out(config, args.config)
     check_needs(config, 'test_dataloader')
     check_checkpoint(args.checkpoint)
     config.load_from, config.resume = args.checkpoint, False
     precision = choose_precision(None, get_device())
     with explained(config, [split]), console(args.verbose) as progress:
-        runner = build_runner(config, args.verbose)
-        runner.register_hook(WeightsCheck())
-        if progress:
-            runner.register_hook(progress)
-        runner.register_hook(FastInferenceHook(False, precision, False))
-        return gather(runner, config, args.config, run_folder, args.images)
+        inference = FastInferenceHook(False, precision, False)
+        runner = build_tester(config, args.verbose, progress, inference)
+        return gather(runner, config, args.config, args.images)
 
 
 def _columns_of(folder: str) -> Columns:

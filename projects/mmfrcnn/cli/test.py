@@ -41,6 +41,7 @@ from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.deploy.tiled import use_tiles
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation import LedgerHook
+from mmfrcnn.training.progress import ProgressHook
 from mmfrcnn.weights.checkpoints import check_checkpoint
 from mmfrcnn.weights.fitting import check_classes, check_weights
 
@@ -75,13 +76,8 @@ def run(args: argparse.Namespace) -> None:
         use_tiles(config, tiles, args.tile_overlap, args.cuda_graphs)
     evaluate_each_class(config, 'test')
     with explained(config, ['test']), console(args.verbose) as progress:
-        runner = build_runner(config, args.verbose)
-        runner.register_hook(WeightsCheck())
-        if progress:
-            runner.register_hook(progress)
-        runner.register_hook(
-            FastInferenceHook(args.compile, precision, args.cuda_graphs)
-        )
+        inference = FastInferenceHook(args.compile, precision, args.cuda_graphs)
+        runner = build_tester(config, args.verbose, progress, inference)
         # Of other ways through the detector than the plain one there is no ledger.
         if not (args.tta or args.tiles or args.compile or args.cuda_graphs):
             runner.register_hook(LedgerHook())
@@ -93,6 +89,28 @@ def run(args: argparse.Namespace) -> None:
         )
         runner.test()
     leave_processes()
+
+
+def build_tester(
+    config: Config,
+    verbose: bool,
+    progress: ProgressHook | None,
+    inference: FastInferenceHook,
+) -> Runner:
+    """Build the Runner of a test.
+
+    Args:
+        config (Config): With the checkpoint in ``load_from``.
+        verbose (bool): Whether the console shows all that the log file holds.
+        progress (ProgressHook | None): The console's, if it has one.
+        inference (FastInferenceHook): How the network is run.
+    """
+    runner = build_runner(config, verbose)
+    runner.register_hook(WeightsCheck())
+    if progress:
+        runner.register_hook(progress)
+    runner.register_hook(inference)
+    return runner
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from mmfrcnn.evaluation.figures.average_precision import MEANS, AveragePrecision
 from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.matching import NOBODY
-from mmfrcnn.report.facts import Facts, Split
+from mmfrcnn.report.facts import Facts, Split, sides_of
 
 ANCHOR_IOU = 0.5
 """An object whose nearest anchor has less is hardly reached."""
@@ -311,7 +311,7 @@ def box_offsets(split: Split) -> tuple[np.ndarray, np.ndarray]:
     objects, rows = _best_about(split, ('true', 'poor_box'))
     found, own = columns.detection_box[rows], columns.object_box[objects]
     offsets = (found[:, :2] + found[:, 2:] - own[:, :2] - own[:, 2:]) / 2
-    return offsets, np.sqrt((own[:, 2:] - own[:, :2]).clip(0).prod(1))
+    return offsets, sides_of(own)
 
 
 def overfitting(facts: Facts) -> Iterator[Advice]:
@@ -346,25 +346,27 @@ def rare_classes(facts: Facts) -> Iterator[Advice]:
         return
     counts = np.asarray(facts.class_counts)
     labels = facts.held_out.columns.object_label
-    found = facts.held_out.fates == 'detected'
+    found = labels[facts.held_out.fates == 'detected']
+    objects, detected = (np.bincount(x, minlength=len(counts)) for x in (labels, found))
     usual = np.median(counts)
     for label in np.argsort(counts, kind='stable').tolist():
-        own = labels == label
-        if counts[label] >= RARE * usual or not own.any() or own.all():
+        others = len(labels) - objects[label]
+        if counts[label] >= RARE * usual or not objects[label] or not others:
             continue
-        gap = float(found[~own].mean() - found[own].mean())
-        if gap <= WORSE:
+        own = float(detected[label] / objects[label])
+        rest = float((len(found) - detected[label]) / others)
+        if rest - own <= WORSE:
             continue
         name = facts.classes[label]
         yield Advice(
             'rare_class',
             f'{name!r} is rare: {counts[label]} objects in training (median of the '
-            f'classes: {usual:.0f}), and {found[own].mean():.0%} of it are found, of '
-            f'the others {found[~own].mean():.0%}. Label more of it, or show its '
+            f'classes: {usual:.0f}), and {own:.0%} of it are found, of '
+            f'the others {rest:.0%}. Label more of it, or show its '
             'images more often: ClassBalancedDataset.',
             float(counts[label] / usual),
             RARE,
-            gap / len(facts.classes),
+            (rest - own) / len(facts.classes),
         )
         return
 

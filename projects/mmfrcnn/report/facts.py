@@ -14,6 +14,11 @@ import numpy as np
 from mmfrcnn.evaluation.ledger.columns import Columns
 
 
+def sides_of(boxes: np.ndarray) -> np.ndarray:
+    """Return the side of a square of the area of each box, xyxy (G, 4); (G,)."""
+    return np.sqrt((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1))
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """An evaluation.
@@ -50,9 +55,8 @@ class Split:
     def input_sides(self) -> np.ndarray:
         """Side of a square of each object's area, in pixels of the input, (G,)."""
         columns = self.columns
-        sides = columns.object_box[:, 2:] - columns.object_box[:, :2]
-        scaled = sides * columns.image_scale[columns.object_image]
-        return np.sqrt(scaled.clip(0).prod(1))
+        scale = columns.image_scale[columns.object_image]
+        return sides_of(columns.object_box * np.tile(scale, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,6 @@ class Facts:
         class_counts (Sequence[int] | None): Objects of each class in training, (C,).
         settings (dict): Numbers of the detector's tests: ``nms_iou``, ``max_per_img``,
             ``proposals``, ``nms_pre``, ``rpn_nms_iou``; what it lacks is left out.
-        history (list): The rows of ``results.csv``.
     """
 
     held_out: Split
@@ -91,7 +94,6 @@ class Facts:
     fed: Fed | None = None
     class_counts: Sequence[int] | None = None
     settings: dict[str, float] = field(default_factory=dict)
-    history: Sequence[dict[str, str]] = ()
 
     @property
     def classes(self) -> list[str]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmfrcnn.evaluation.ledger.fates import FATES, NOT_PROPOSED
+from mmfrcnn.evaluation.ledger.groups import SIZES
+from mmfrcnn.evaluation.ledger.regained import STEPS
 from mmfrcnn.report.facts import Split
 
-STEPS = (
-    # What is left after a step, and the fates of those that it loses.
-    ('reached by an anchor', ('no_anchor',)),
-    ('proposed', NOT_PROPOSED),
-    (
-        'called by their class',
-        ('called_background', 'called_other_class', 'below_score_threshold'),
-    ),
-    ('in a box that reaches them', ('badly_regressed',)),
-    ('kept by the NMS', ('suppressed_by_nms', 'shared_box')),
-    ('detected', ('beyond_detection_limit',)),
-)
+LEFT = {
+    # What the objects are that a step of the ledger has not lost.
+    'anchors': 'reached by an anchor',
+    'proposals': 'proposed',
+    'class': 'called by their class',
+    'box': 'in a box that reaches them',
+    'NMS': 'kept by the NMS',
+    'detection limit': 'detected',
+}
 
 
 def flow(split: Split) -> list[dict[str, object]]:
@@ -30,10 +28,10 @@ def flow(split: Split) -> list[dict[str, object]]:
     objects = split.summary['objects']
     left = objects['total']
     rows = []
-    for step, fates in STEPS:
+    for step, fates in STEPS.items():
         lost = {fate: objects[fate] for fate in fates if objects[fate]}
         left -= sum(lost.values())
-        rows.append({'step': step, 'left': left, 'lost': lost})
+        rows.append({'step': LEFT[step], 'left': left, 'lost': lost})
     return rows
 
 
@@ -54,8 +52,4 @@ def counts(split: Split) -> list[list[int]]:
 
 def sizes(split: Split) -> list[str]:
     """Return the groups by size that there are."""
-    return sorted(set(split.columns.object_size.tolist()), key=_SIZES.index)
-
-
-_SIZES = ('small', 'medium', 'large')
-FATE_NAMES = tuple(FATES)
+    return sorted(set(split.columns.object_size.tolist()), key=SIZES.index)

@@ -14,10 +14,11 @@ from mmfrcnn.evaluation.label_errors import LabelError
 from mmfrcnn.evaluation.ledger.fates import FATES
 from mmfrcnn.evaluation.ledger.mistakes import BACKGROUND, KINDS, NAMES
 from mmfrcnn.evaluation.ledger.oracles import ORACLES
+from mmfrcnn.evaluation.ledger.regained import STEPS
 from mmfrcnn.report import charts
 from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
-from mmfrcnn.report.flow import FATE_NAMES, STEPS, counts, flow, sizes
+from mmfrcnn.report.flow import counts, flow, sizes
 from mmfrcnn.report.pictures import label_pictures, worst_images
 
 TEMPLATE = Path(__file__).with_name('page.html')
@@ -79,9 +80,7 @@ def render(
         errors (Sequence[LabelError]): Surest first.
         origin (Origin): Where it comes from.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=False
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text('utf-8'))
     return template.render(
         title=origin.title,
@@ -169,8 +168,8 @@ def _ledger(facts: Facts) -> dict[str, Any]:
             'counts': rows,
             'classes': classes,
             'sizes': sizes(split),
-            'fates': FATE_NAMES,
-            'steps': STEPS,
+            'fates': list(FATES),
+            'steps': list(STEPS.items()),
         },
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,7 @@ from mmfrcnn.data.class_names import innermost, plain_configs
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation import LedgerHook
 from mmfrcnn.evaluation.ledger.truth import truths_of
-from mmfrcnn.report.facts import Facts, Fed, Split
-from mmfrcnn.training.results import RESULTS, read_results
+from mmfrcnn.report.facts import Facts, Fed, Split, sides_of
 
 COUNTED = 20_000
 """So many training images, evenly spread, tell how frequent a class is."""
@@ -50,14 +48,13 @@ def use_held_out(config: Config, path: str) -> str:
     )
 
 
-def gather(runner: Runner, config: Config, path: str, run: Path, images: int) -> Facts:
+def gather(runner: Runner, config: Config, path: str, images: int) -> Facts:
     """Evaluate, and look at what the network is trained on.
 
     Args:
         runner (Runner): Ready to test.
         config (Config): Its config, after `use_held_out`.
         path (str): The config's file.
-        run (Path): Folder of the training.
         images (int): How many training images are looked at.
 
     Raises:
@@ -83,8 +80,7 @@ def gather(runner: Runner, config: Config, path: str, run: Path, images: int) ->
         counts = _class_counts(dataset)
         training = _on_training_images(runner, config, dataset, images)
         fed = _fed(config, path, images)
-    history = read_results(run / RESULTS)
-    return Facts(held_out, training, fed, counts, _settings(config.model), history)
+    return Facts(held_out, training, fed, counts, _settings(config.model))
 
 
 def _evaluated(runner: Runner, name: str) -> Split | None:
@@ -133,7 +129,7 @@ def _class_counts(dataset: Any) -> list[int]:
 def _fed(config: Config, path: str, images: int) -> Fed:
     """Look at the objects that training is fed, and their anchors."""
     objects, _ = fed_objects(config, path, images, seed=0)
-    sides = np.sqrt(objects.sides.prod(1))
+    sides = sides_of(objects.boxes)
     settings = (config.model.get('rpn_head') or {}).get('anchor_generator')
     generator = TASK_UTILS.build(settings) if settings else None
     if not isinstance(generator, AnchorGenerator):

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmfrcnn.cli.outputs import check_file
+from mmfrcnn.cli.outputs import check_file, write_whole
 from mmfrcnn.evaluation.label_errors import LabelError, write_label_errors
 from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
@@ -78,12 +78,5 @@ def write_report(
         },
         'environment': dict(origin.environment),
     }
-    _replace(folder / RECORD, json.dumps(record, indent=1, allow_nan=False))
-    _replace(folder / PAGE, render(facts, figures, advice, errors, origin))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    fresh = path.with_suffix('.tmp')
-    fresh.write_text(text, 'utf-8')
-    fresh.replace(path)
+    write_whole(folder / RECORD, json.dumps(record, indent=1, allow_nan=False))
+    write_whole(folder / PAGE, render(facts, figures, advice, errors, origin))
