@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 import torch
 from mmdet.models.task_modules import AnchorGenerator, MaxIoUAssigner
+from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 from torchvision.ops import box_iou
 
 from mmfrcnn.cli import run_command
 from mmfrcnn.cli.anchor_fit.coverage import anchor_iou, cover
+from mmfrcnn.cli.anchor_fit.levels import fewest, possible_levels, strides_of
 from mmfrcnn.cli.anchor_fit.objects import Objects
 from mmfrcnn.cli.anchor_fit.page import table
 from mmfrcnn.cli.anchor_fit.search import ENOUGH, RATIOS, SCALES, Anchors, choose
@@ -167,7 +170,12 @@ def test_flat_boxes_get_flat_anchors():
 
 
 @pytest.mark.parametrize(
-    'objects', [flat(60), random_objects(5, 20)], ids=['flat', 'any']
+    'objects',
+    [
+        *(flat(60), random_objects(5, 20)),
+        Objects.of([image([[8, 8, 784, 784]], (800, 800))]),
+    ],
+    ids=['flat', 'any', 'large'],
 )
 def test_the_search_finds_what_trying_all_finds(objects):
     """Trying all is to look at each pair of anchors of one scale or one ratio."""
@@ -197,6 +205,56 @@ def test_more_anchors_are_not_worse_and_useless_ones_are_left_out():
     assert all(b >= a - ENOUGH for a, b in itertools.pairwise(recalls))
     same = Objects.of([image([[32, 32, 64, 64]] * 9, (128, 128))])
     assert choose(same, PLAIN, present, THRESHOLDS, 9).number == 1
+
+
+PYRAMID = Config(
+    dict(
+        neck=dict(type='FPN', in_channels=[8, 8, 8], num_outs=4),
+        rpn_head=dict(anchor_generator=PLAIN),
+        roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8])),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ('change', 'levels'),
+    [
+        (dict(), [3, 4, 5]),
+        (dict(neck=dict(start_level=1)), [2, 3, 4, 5]),
+        (dict(neck=dict(end_level=2)), [3, 4, 5]),
+        # An end before the backbone's last level allows no level more.
+        (dict(neck=dict(end_level=1)), [4]),
+        (dict(neck=dict(type='PAFPN')), [4]),
+        (dict(neck=dict(num_outs=5)), [4]),
+        (dict(rpn_head=dict(anchor_generator=dict(base_sizes=[4, 8, 16, 32]))), [4]),
+        (
+            dict(roi_head=dict(bbox_roi_extractor=dict(featmap_strides=STRIDES))),
+            [4, 5],
+        ),
+    ],
+)
+def test_a_pyramid_has_levels_that_mmdet_builds(change, levels):
+    model = Config(PYRAMID.to_dict())
+    model.merge_from_dict(change)
+    settings = {k: v for k, v in PLAIN.items() if k != 'type'}
+    assert possible_levels(model, AnchorGenerator(**settings)) == levels
+    if len(levels) > 1:
+        least = len(model.neck.in_channels) - model.neck.get('start_level', 0)
+        neck = {**model.neck, 'out_channels': 8}
+        MODELS.build({**neck, 'num_outs': least})
+        with pytest.raises(AssertionError):
+            MODELS.build({**neck, 'num_outs': least - 1})
+
+
+def test_strides_go_on_by_halving_the_last_level():
+    generator = AnchorGenerator([(4, 4), (8, 6)], [1.0], [4])
+    assert strides_of(generator, 1) == [4]
+    assert strides_of(generator, 3) == [4, (8, 6), (16, 12)]
+
+
+def test_no_more_levels_than_the_objects_need():
+    assert fewest([3, 4, 5], {3: 0.6, 4: 0.8 - ENOUGH / 2, 5: 0.8}.get) == 4
+    assert fewest([2], {2: 0.0}.get) == 2
 
 
 def test_the_table_counts_each_group():
@@ -290,6 +348,20 @@ def test_what_is_proposed_can_be_copied_and_is_then_as_good(folder, capsys):
     out = capsys.readouterr().out
     assert 'under a bound of 1 is 1 anchor a cell' in out
     assert 'To copy into the config' in out
+
+
+def test_levels_that_no_object_uses_are_proposed_away(folder, capsys):
+    assert anchors() == 0
+    out = capsys.readouterr().out
+    assert ', on 3 levels:' in out
+    assert 'neck=dict(num_outs=3)' in out and 'strides=[4, 8, 16]' in out
+    # Larger than all anchors that the search looks at on the present levels.
+    write_boxes([[1, 1, 97, 97]] * 9)
+    large = 'train_dataloader.dataset.pipeline.2.scale=(1500, 1500)'
+    assert anchors('mine.py', large, per_cell=1) == 0
+    out = capsys.readouterr().out
+    assert 'neck=dict(num_outs=5)' in out and 'strides=[4, 8, 16, 32, 64]' in out
+    assert 'IoU 0.5: 0.0% -> 100.0%' in out
 
 
 def test_fewer_images_are_spread_evenly(folder, capsys):

@@ -26,6 +26,7 @@ from mmfrcnn.evaluation.ledger.columns import Columns
 from mmfrcnn.evaluation.ledger.mistakes import judge
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.truth import Truth
+from tests.evaluation.ledger.nearest import nearest_to
 
 CLASSES = ('cat', 'dog', 'hen')
 NONE = np.zeros((0, 4)), np.zeros(0, np.int64)
@@ -46,7 +47,7 @@ def page(
         truth.labels[counts],
         {},
         ['detected'] * counts.sum(),
-        np.full(counts.sum(), np.nan),
+        nearest_to(truth.boxes[counts], boxes),
         np.zeros((10, counts.sum())),
         boxes,
         scores,

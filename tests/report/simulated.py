@@ -13,6 +13,7 @@ from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.truth import Truth
 from mmfrcnn.report.facts import Facts, Fed, Split
+from tests.evaluation.ledger.nearest import nearest_to
 
 CLASSES = ('cat', 'dog', 'cow')
 WIDTH, HEIGHT = 640, 480
@@ -113,7 +114,7 @@ def _page(
         labels,
         {k: v.tolist() for k, v in groups_of(boxes, (HEIGHT, WIDTH)).items()},
         fates,
-        anchor_iou[kept],
+        nearest_to(boxes, given[order], anchor_iou[kept]),
         np.zeros((10, len(labels))),
         given[order],
         scores[order],

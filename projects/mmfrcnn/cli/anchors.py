@@ -9,14 +9,17 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from mmdet.registry import TASK_UTILS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfrcnn.cli.anchor_fit.coverage import Coverage, cover
+from mmfrcnn.cli.anchor_fit.coverage import Coverage, anchor_iou, cover
 from mmfrcnn.cli.anchor_fit.fed import fed_objects
+from mmfrcnn.cli.anchor_fit.levels import fewest, possible_levels, strides_of
+from mmfrcnn.cli.anchor_fit.objects import Objects
 from mmfrcnn.cli.anchor_fit.page import about_strides, remarks, table
 from mmfrcnn.cli.anchor_fit.search import ENOUGH, Anchors, choose
 from mmfrcnn.cli.checking.registered import check_registered
@@ -55,11 +58,11 @@ def run(args: argparse.Namespace) -> None:
     print('\n'.join(remarks(objects, before, generator.strides)))
 
     per_cell = args.per_cell or present.number
-    generator_cfg = config.model.rpn_head.anchor_generator
-    chosen = choose(objects, generator_cfg, present, thresholds, per_cell)
-    changes = chosen.changes(generator_cfg)
-    print(f'\nThe best found under a bound of {per_cell} is {chosen}:')
-    after = covered(TASK_UTILS.build({**generator_cfg, **changes}))
+    changes, chosen = _chosen(objects, config.model, generator, thresholds, per_cell)
+    best = TASK_UTILS.build({**config.model.rpn_head.anchor_generator, **changes})
+    levels = '' if 'strides' not in changes else f', on {best.num_levels} levels'
+    print(f'\nThe best found under a bound of {per_cell} is {chosen}{levels}:')
+    after = covered(best)
     better = any(after.recall(one) > before.recall(one) + ENOUGH for one in DECISIVE)
     if better or present.number > per_cell:
         _propose(changes, before, after, thresholds)
@@ -122,6 +125,30 @@ def _thresholds(assigner: dict[str, Any]) -> list[float]:
     return sorted({*REPORTED, *given})
 
 
+def _chosen(
+    objects: Objects,
+    model: Any,
+    generator: AnchorGenerator,
+    thresholds: Sequence[float],
+    per_cell: int,
+) -> tuple[dict[str, Any], Anchors]:
+    """Choose anchors and levels; return what changes of the generator, and them."""
+    settings, present = model.rpn_head.anchor_generator, Anchors.of(generator)
+    found = {}
+    for levels in possible_levels(model, generator):
+        changes = {'strides': strides_of(generator, levels)}
+        if levels == generator.num_levels:
+            changes = {}
+        config = {**settings, **changes}
+        anchors = choose(objects, config, present, thresholds, per_cell)
+        changes |= anchors.changes(settings)
+        iou = anchor_iou(objects, TASK_UTILS.build({**settings, **changes})).max((1, 2))
+        recall = np.mean([(iou >= one).mean() for one in thresholds])
+        found[levels] = float(recall), changes, anchors
+    _, changes, anchors = found[fewest(list(found), lambda number: found[number][0])]
+    return changes, anchors
+
+
 def _propose(
     changes: dict[str, Any],
     before: Coverage,
@@ -132,11 +159,13 @@ def _propose(
     settings = ''.join(
         f'            {key}={value},\n' for key, value in changes.items()
     )
+    strides = changes.get('strides')
+    neck = f'    neck=dict(num_outs={len(strides)}),\n' if strides else ''
     for one in thresholds:
         print(f'  IoU {one:g}: {before.recall(one):.1%} -> {after.recall(one):.1%}')
     print(
         'To copy into the config:\n\n'
-        'model = dict(\n'
+        f'model = dict(\n{neck}'
         '    rpn_head=dict(\n'
         '        anchor_generator=dict(\n'
         f'{settings}'

@@ -9,6 +9,7 @@ import numpy as np
 from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.truth import Truth
+from tests.evaluation.ledger.nearest import nearest_to
 
 CLASSES = 3
 
@@ -82,7 +83,7 @@ def pages_of(truth: dict, found: list[dict], iou: float, most: int = 100) -> lis
                 gt_labels[~ignored],
                 {},
                 ['called_background' if one else 'detected' for one in lost],
-                np.full(len(lost), np.nan),
+                nearest_to(gt[~ignored], boxes),
                 np.zeros((10, len(lost))),
                 boxes,
                 np.array([one['score'] for one in ds], float),

@@ -7,14 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmdet.models.task_modules import AnchorGenerator
 from torchvision.ops import box_iou
 
 from mmfrcnn.evaluation.ledger.fates import (
     FATES,
     Rules,
     first_stage_fates,
-    nearest_anchors,
     second_stage_fate,
 )
 from mmfrcnn.evaluation.ledger.trace import FirstStage, ImageTrace, SecondStage
@@ -139,22 +137,3 @@ def test_a_proposal_that_is_too_small():
 
 def test_every_fate_has_its_words():
     assert len(set(FATES.values())) == len(FATES)
-
-
-def test_the_nearest_anchor_is_brute_forces():
-    generator = AnchorGenerator(strides=[4, 8], ratios=[0.5, 1, 2], scales=[2, 3])
-    sizes = [(60, 90), (30, 45)]
-    levels = generator.grid_priors(sizes, device='cpu')
-    anchors = torch.cat(levels)
-    cells = [np.array([[width, height]]) for height, width in sizes]
-    head = SimpleNamespace(prior_generator=generator)
-    none = torch.zeros(0)
-    stage = FirstStage(head, cells, anchors, [len(one) for one in levels], none, none)
-    boxes = anchors[[3, 9_000, 33_000, -1]] + torch.tensor([0.0, 0.0, 0.5, 0.25])
-    boxes = torch.cat([boxes, torch.tensor([[500.0, 500.0, 510.0, 510.0]])])
-    iou, level = nearest_anchors(stage, boxes.numpy())
-    best, place = box_iou(boxes, anchors).max(1)
-    np.testing.assert_allclose(iou, best, rtol=1e-5)
-    assert level[:4].tolist() == (place[:4] >= len(levels[0])).long().tolist()
-    assert set(level[:4]) == {0, 1}
-    assert iou[4] == 0

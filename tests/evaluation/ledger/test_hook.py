@@ -20,6 +20,7 @@ import mmfrcnn  # noqa: F401
 from mmfrcnn.evaluation.ledger import LedgerHook
 from mmfrcnn.evaluation.ledger.fates import FATES, NOT_PROPOSED
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
+from tests.evaluation.ledger.nearest import nearest_to
 
 CASCADE = dict(
     type='BatchedCascadeRoIHead',
@@ -172,8 +173,33 @@ def test_the_ledger_is_what_a_second_count_finds(name, folder, tmp_path):
                 assert not reached[index]
             elif fate in ('called_background', 'called_other_class', 'badly_regressed'):
                 assert reached[index] and not (near[index].numpy() & same).any()
-    print(name, objects)
+        nearest_is_a_second_counts(page, boxes, proposals[page.image_id][0], found)
     assert 'detected' in seen and len(seen) > 1, seen
+    np.testing.assert_array_equal(
+        columns['object_proposal_iou'],
+        np.concatenate([page.nearest.proposal_iou for page in hook._pages]),
+    )
+    of_object = columns['object_detection']
+    same = columns['detection_image'][of_object] == columns['object_image']
+    assert (same | (of_object == -1)).all() and same.any()
+
+
+def nearest_is_a_second_counts(page, boxes, proposals, found) -> None:
+    """Compare what came nearest with all proposals and detections of an image."""
+    nearest = page.nearest
+    for all_of_them, iou in (
+        (proposals, nearest.proposal_iou),
+        (found, nearest.detection_iou),
+    ):
+        best = box_iou(boxes, all_of_them).amax(1)
+        np.testing.assert_allclose(iou, best, atol=1e-4)
+    for own, iou in (
+        (nearest.proposal_box, nearest.proposal_iou),
+        (page.found[nearest.detection], nearest.detection_iou),
+        (nearest.anchor_box, nearest.anchor_iou),
+    ):
+        each = box_iou(boxes, torch.tensor(own).float()).diagonal()
+        np.testing.assert_allclose(each, iou, atol=1e-4)
 
 
 def test_a_head_asked_twice_is_seen_once(folder, tmp_path):
@@ -275,7 +301,7 @@ def test_numbers_by_hand():
         np.array([0, 1, 1]),
         {'size': ['small', 'small', 'medium']},
         ['detected', 'detected', 'not_regressed'],
-        np.full(3, 0.5),
+        nearest_to(boxes, boxes[:2]),
         ranks,
         boxes[:2],
         np.array([0.9, 0.8]),

@@ -24,6 +24,8 @@ LOOKED_AT = 10_000
 """Objects that the search looks at, at most."""
 ENOUGH = 0.005
 """Share of the objects that a set of anchors must reach beside, to be better."""
+NEARER = 0.01
+"""What an IoU of 1 counts for, beside 1 for each threshold that is reached."""
 
 
 Chosen = tuple[list[int], list[int]]
@@ -137,14 +139,18 @@ def _reached(
     ratios: Sequence[float],
     thresholds: Sequence[float],
 ) -> np.ndarray:
-    """Count the thresholds that each anchor reaches for each object, (S, R, G)."""
-    table = np.zeros((len(scales), len(ratios), len(objects.boxes)), np.int8)
+    """Count the thresholds that each anchor reaches for each object, (S, R, G).
+
+    Of anchors that reach as many, a nearer one counts for a little more: a search that
+    sees no difference between them does not know which way is better.
+    """
+    table = np.zeros((len(scales), len(ratios), len(objects.boxes)), np.float32)
     bounds = sorted(thresholds)
     for row, scale in enumerate(scales):
         changes = Anchors((scale,), tuple(ratios)).changes(config)
         generator = TASK_UTILS.build({**config, **changes})
         best = anchor_iou(objects, generator).max(1)  # (G, R)
-        table[row] = np.searchsorted(bounds, best.T, 'right')
+        table[row] = np.searchsorted(bounds, best.T, 'right') + NEARER * best.T
     return table
 
 

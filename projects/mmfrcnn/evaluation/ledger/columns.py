@@ -17,7 +17,7 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.ledger.fates import FATES
 from mmfrcnn.evaluation.ledger.matching import THRESHOLDS
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
-from mmfrcnn.evaluation.ledger.page import Page, about_all, joined
+from mmfrcnn.evaluation.ledger.page import Page, about_all, joined, places_of_all
 
 GROUPS = ('size', 'aspect', 'crowding', 'position', 'level')
 
@@ -40,6 +40,15 @@ class Columns:
         object_box (np.ndarray): xyxy in pixels of the image, float64, (G, 4).
         object_anchor_iou (np.ndarray): Of the nearest anchor, NaN without anchors,
             float64, (G,).
+        object_anchor_box (np.ndarray): That anchor, xyxy in pixels of the image, NaN
+            without, float64, (G, 4).
+        object_proposal_iou (np.ndarray): Of the nearest proposal, NaN without
+            proposals, float64, (G,).
+        object_proposal_box (np.ndarray): That proposal, as the anchor, (G, 4).
+        object_detection_iou (np.ndarray): Of the nearest detection, of whatever class,
+            NaN without detections, float64, (G,).
+        object_detection (np.ndarray): Place of it among the detections, -1 if there is
+            none, int64, (G,).
         object_rank (np.ndarray): Of the first proposal that finds it at IoU .5,
             infinite if none does, float64, (G,).
         object_size (np.ndarray): Its group by size, a text, (G,).
@@ -71,6 +80,11 @@ class Columns:
     object_fate: np.ndarray
     object_box: np.ndarray
     object_anchor_iou: np.ndarray
+    object_anchor_box: np.ndarray
+    object_proposal_iou: np.ndarray
+    object_proposal_box: np.ndarray
+    object_detection_iou: np.ndarray
+    object_detection: np.ndarray
     object_rank: np.ndarray
     object_size: np.ndarray
     object_aspect: np.ndarray
@@ -101,6 +115,7 @@ class Columns:
         detections = [len(page.scores) for page in pages]
         fates = list(FATES)
         lost = [[fates.index(fate) for fate in page.fates] for page in pages]
+        nearest = [page.nearest for page in pages]
         numbers = np.arange(len(pages))
         sizes = [page.shape[1::-1] for page in pages]
         scales = [page.scale for page in pages]
@@ -125,7 +140,22 @@ class Columns:
             object_label=joined([page.labels for page in pages], np.int64),
             object_fate=joined(lost, np.int64),
             object_box=joined([page.boxes for page in pages], np.float64, (0, 4)),
-            object_anchor_iou=joined([page.anchor_iou for page in pages], np.float64),
+            object_anchor_iou=joined([one.anchor_iou for one in nearest], np.float64),
+            object_anchor_box=joined(
+                [one.anchor_box for one in nearest], np.float64, (0, 4)
+            ),
+            object_proposal_iou=joined(
+                [one.proposal_iou for one in nearest], np.float64
+            ),
+            object_proposal_box=joined(
+                [one.proposal_box for one in nearest], np.float64, (0, 4)
+            ),
+            object_detection_iou=joined(
+                [one.detection_iou for one in nearest], np.float64
+            ),
+            object_detection=places_of_all(
+                [one.detection for one in nearest], detections
+            ),
             object_rank=joined([page.ranks[0] for page in pages], np.float64),
             **groups,
             detection_image=np.repeat(numbers, detections),

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from mmfrcnn.evaluation.ledger.trace import FirstStage, ImageTrace
-from mmfrcnn.modeling.nearest_anchor import pyramid_iou
 from mmfrcnn.modeling.proposals import ProposalRules
 from mmfrcnn.ops.iou import pairwise_iou
 
@@ -98,22 +97,6 @@ def _proposal_rules(cfg: dict[str, Any]) -> ProposalRules:
         min_bbox_size=cfg.get('min_bbox_size', -1),
         score_thr=cfg.get('score_thr', 0.0),
     )
-
-
-def nearest_anchors(
-    first: FirstStage, boxes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the anchor of largest IoU for boxes in input pixels.
-
-    Args:
-        first (FirstStage): What the RPN saw.
-        boxes (np.ndarray): xyxy, shape (G, 4).
-
-    Returns:
-        tuple: Its IoU, and its level, the finest of equals, shape (G,) each.
-    """
-    iou = pyramid_iou(boxes, first.head.prior_generator, first.cells).max(2)
-    return iou.max(1), iou.argmax(1)
 
 
 def first_stage_fates(

@@ -14,12 +14,12 @@ from mmfrcnn.evaluation.ledger.fates import (
     NOT_PROPOSED,
     Rules,
     first_stage_fates,
-    nearest_anchors,
     second_stage_fate,
 )
 from mmfrcnn.evaluation.ledger.groups import groups_of
 from mmfrcnn.evaluation.ledger.matching import THRESHOLDS, xywh
 from mmfrcnn.evaluation.ledger.mistakes import NAMES, judge
+from mmfrcnn.evaluation.ledger.nearest import Nearest
 from mmfrcnn.evaluation.ledger.oracles import oracles_of
 from mmfrcnn.evaluation.ledger.page import Page
 from mmfrcnn.evaluation.ledger.regained import oracle_gains, regained
@@ -53,17 +53,16 @@ def account_of(
     own = truth.in_input(sample['scale_factor'])[counts]
     named = groups_of(truth.boxes, sample['ori_shape'])
     groups = {kind: names[counts].tolist() for kind, names in named.items()}
-    nearest = np.full(len(own), np.nan)
+    nearest = Nearest.of(trace, own, boxes, sample['scale_factor'])
     if trace.first is not None:
-        nearest, levels = nearest_anchors(trace.first, own.numpy())
-        groups['level'] = [f'level {level}' for level in levels.tolist()]
+        groups['level'] = [f'level {one}' for one in nearest.anchor_level.tolist()]
     full = 0 < rules.max_per_img <= len(found['scores'])
     fates = _fates(
         trace,
         own,
         torch.from_numpy(truth.labels[counts]),
         set(about[kinds == NAMES.index('true')].tolist()),
-        nearest,
+        nearest.anchor_iou,
         sample['img_shape'],
         float(found['scores'].min()) if full else -1.0,
         rules,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmfrcnn.evaluation.ledger.matching import NOBODY
+from mmfrcnn.evaluation.ledger.nearest import Nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Page:
         labels (np.ndarray): Their classes, (G,).
         groups (dict[str, list[str]]): Names of their groups, by kind of group.
         fates (list[str]): A key of `FATES` each.
-        anchor_iou (np.ndarray): IoU of the nearest anchor, NaN without anchors, (G,).
+        nearest (Nearest): What came nearest to each.
         ranks (np.ndarray): Proposal that finds each, by threshold, (T, G).
         found (np.ndarray): Detections, xyxy in its pixels, best first, (D, 4).
         scores (np.ndarray): (D,).
@@ -63,7 +64,7 @@ class Page:
     labels: np.ndarray
     groups: dict[str, list[str]]
     fates: list[str]
-    anchor_iou: np.ndarray
+    nearest: Nearest
     ranks: np.ndarray
     found: np.ndarray
     scores: np.ndarray
@@ -87,9 +88,21 @@ def joined(
 
 def about_all(pages: Sequence[Page]) -> np.ndarray:
     """Return the object of each detection among those of all pages, or `NOBODY`."""
-    starts = np.cumsum([0, *(len(page.labels) for page in pages)])[:-1]
-    about = [
-        np.where(page.about == NOBODY, NOBODY, page.about + start)
-        for page, start in zip(pages, starts, strict=True)
+    return places_of_all(
+        [page.about for page in pages], [len(page.labels) for page in pages]
+    )
+
+
+def places_of_all(places: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray:
+    """Turn places in one page's list each into places in the joined list.
+
+    Args:
+        places (Sequence[np.ndarray]): Of each page, `NOBODY` where there is none.
+        sizes (Sequence[int]): Length of each page's list.
+    """
+    starts = np.cumsum([0, *sizes])[:-1]
+    moved = [
+        np.where(own == NOBODY, NOBODY, own + start)
+        for own, start in zip(places, starts, strict=True)
     ]
-    return joined(about, np.int64)
+    return joined(moved, np.int64)
