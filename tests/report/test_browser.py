@@ -36,6 +36,9 @@ function choose(d, w, id, value) {
   d.getElementById(id).dispatchEvent(new w.Event('change'));
 }
 const left = d => [...d.getElementById('flow').rows].map(r => +r.cells[1].textContent);
+// Width of the stream of objects that each step leaves, in hundredths.
+const stream = d =>
+  [...d.querySelectorAll("#flow rect")].map(r => +r.getAttribute("width"));
 const figures = d => [...d.querySelectorAll('.gallery figure')];
 const shown = d => figures(d).filter(f => !f.hidden).length;
 function colour(text) {  // as red, green, blue, alpha
@@ -70,7 +73,7 @@ function use(name) {
       contrast: Math.min(...[...d.querySelectorAll('body *')]
         .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())
           && !['SCRIPT', 'OPTION'].includes(e.tagName)).map(e => contrast(w, e))),
-      images: d.images.length, all: left(d), shownAll: shown(d),
+      images: d.images.length, all: left(d), stream: stream(d), shownAll: shown(d),
     };
     choose(d, w, 'class', 'dog');
     out[name].dog = left(d);
@@ -125,6 +128,8 @@ def test_the_page_works(tmp_path):
         assert one['overflow'] <= 0 and one['unloaded'] == 0 and one['images'] > 15
         assert one['focus'] and one['contrast'] >= 4.5  # WCAG 2.1, level AA
         assert one['all'] == one['again']
+        shares = [100 * left / one['all'][0] for left in one['all']]
+        assert one['stream'] == pytest.approx(shares)
         for key, chosen in (
             ('all', columns.object_label >= 0),
             ('dog', columns.object_label == 1),

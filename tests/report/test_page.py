@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from dataclasses import replace
@@ -12,7 +13,16 @@ import pytest
 
 from mmfrcnn.evaluation.ledger.fates import FATES
 from mmfrcnn.report.flow import counts, flow
-from tests.report.page import HOSTILE, facts_of, origin_of, page_of, run_with_images
+from mmfrcnn.report.pictures import worst_images
+from mmfrcnn.report.record import record_of
+from tests.report.page import (
+    HOSTILE,
+    facts_of,
+    origin_of,
+    page_of,
+    parts_of,
+    run_with_images,
+)
 
 VOID = {'meta', 'img', 'br', 'link', 'input', 'hr'}
 
@@ -80,6 +90,55 @@ def test_the_counts_of_the_filter_are_the_ledger(facts):
             both = (columns.object_label == label) & (columns.object_fate == fate)
             chosen = (data[:, 0] == label) & (data[:, 2] == fate)
             assert data[chosen, 3].sum() == both.sum()
+
+
+def test_the_record_has_what_the_page_shows(facts, page):
+    curves = {'losses': {'loss': ([1, 2], [3.0, float('nan')])}}
+    record = record_of(*parts_of(facts, origin_of(curves=curves)))
+    again = json.loads(json.dumps(record, allow_nan=False))
+    assert again['curves']['losses']['loss'] == {
+        'iteration': [1, 2],
+        'value': [3, None],
+    }
+    assert again['flow'] == flow(facts.held_out)
+    columns = facts.held_out.columns
+    for name, iou in (
+        ('evaluated', columns.object_anchor_iou),
+        ('in training', facts.fed.anchor_iou),
+    ):
+        shares = again['anchors'][name]
+        assert shares['0.6'] == pytest.approx(np.mean(iou >= 0.6))
+        cells = ''.join(f'<td>{share:.1%}</td>' for share in shares.values())
+        assert f'<td>{name}</td>{cells}' in page
+    sizes = again['sizes']
+    for shares in sizes['shares'].values():
+        assert sum(shares) == pytest.approx(1)
+    edges, own = sizes['edges'], facts.held_out.input_sides
+    inside = (own >= edges[5]) & (own < edges[9])
+    assert sum(sizes['shares']['evaluated'][5:9]) == pytest.approx(inside.mean())
+    mistakes = [one for image in again['images'] for one in image['mistakes']]
+    assert all(html.escape(one) in page for one in mistakes) and len(mistakes) > 10
+    assert sum(one.startswith('missed ') for one in mistakes) == sum(
+        again['ledger']['objects'][fate] for fate in FATES if fate != 'detected'
+    )
+    assert again['training_objects'] == dict(
+        zip(facts.classes, facts.class_counts, strict=True)
+    )
+
+
+def test_a_missed_object_is_told_what_came_nearest(facts):
+    columns = facts.held_out.columns
+    notes = [n for one in worst_images(facts.held_out, 0.0) for n in one.notes]
+    missed = [one for one in notes if one.startswith('missed ')]
+    assert len(missed) == (facts.held_out.fates != 'detected').sum() > 5
+    for row in np.flatnonzero(facts.held_out.fates != 'detected'):
+        parts = [f'anchor {columns.object_anchor_iou[row]:.2f}']
+        if columns.object_detection[row] >= 0:
+            label = columns.detection_label[columns.object_detection[row]]
+            name = columns.classes[label]
+            parts += [f'detection {columns.object_detection_iou[row]:.2f}', name]
+        said = f'{facts.held_out.fates[row]} ({", ".join(parts)})'
+        assert any(one.endswith(said) for one in missed)
 
 
 def test_an_image_that_cannot_be_read_is_said(page):

@@ -70,21 +70,16 @@ def scores(figures: dict[str, Any]) -> str:
     return _address(figure)
 
 
-def object_sides(sides: Mapping[str, np.ndarray]) -> str:
+def object_sides(histogram: Mapping[str, Any]) -> str:
     """Draw how large the objects are in the network's input.
 
     Args:
-        sides (Mapping[str, np.ndarray]): Pixels, by what they are of.
+        histogram (Mapping): Of :func:`~mmfrcnn.report.sizes.side_histogram`.
     """
-    known = {name: one[one > 0] for name, one in sides.items() if (one > 0).any()}
     figure, axes = _new('side of an object in the input, px', 'share of the objects')
-    if known:
-        low = min(one.min() for one in known.values())
-        high = max(one.max() for one in known.values())
-        bins = np.geomspace(low, max(high, low * 1.01), 25)
-        for name, one in known.items():
-            weights = np.full(len(one), 1 / len(one))
-            axes.hist(one, bins, weights=weights, histtype='step', label=name)
+    if histogram:
+        for name, shares in histogram['shares'].items():
+            axes.stairs(shares, histogram['edges'], label=name)
         axes.set_xscale('log', base=2)
         axes.xaxis.set_major_formatter('{x:g}')
         axes.legend(fontsize='small')

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from mmfrcnn.evaluation.label_errors import LabelError
@@ -19,7 +18,8 @@ from mmfrcnn.report import charts
 from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
 from mmfrcnn.report.flow import counts, flow, sizes
-from mmfrcnn.report.pictures import label_pictures, worst_images
+from mmfrcnn.report.pictures import Shown, best_threshold, label_pictures
+from mmfrcnn.report.sizes import REACHES, anchor_recall, side_histogram
 
 TEMPLATE = Path(__file__).with_name('page.html')
 SECTIONS = (
@@ -28,13 +28,12 @@ SECTIONS = (
     *(('images', 'Images of most mistakes'), ('labels', 'Likely label errors')),
     *(('training', 'Training'), ('run', 'Config and environment')),
 )
-IMAGES, LABELS, CLASSES, SMALL_MATRIX = 40, 60, 200, 20
-"""How many images, labels and classes are shown; classes of a matrix of numbers."""
+LABELS, CLASSES, SMALL_MATRIX = 60, 200, 20
+"""How many labels and classes are shown; classes of a matrix of numbers."""
 LIKELY = 0.5
 """Certainty from which on a label error is shown."""
 DARKEST = 0.6
 """Of a cell of the confusion matrix, so that black letters can be read on it."""
-REACHES = (0.3, 0.5, 0.6, 0.7)
 CLASS_FIGURES = ('AP', 'AP50', 'AP75', 'AR')
 BEST_POINT = ('best_threshold', 'precision', 'recall', 'F1')
 
@@ -70,6 +69,7 @@ def render(
     advice: Sequence[Advice],
     errors: Sequence[LabelError],
     origin: Origin,
+    worst: Sequence[Shown],
 ) -> str:
     """Return the page, HTML.
 
@@ -79,6 +79,7 @@ def render(
         advice (Sequence[Advice]): Best first.
         errors (Sequence[LabelError]): Surest first.
         origin (Origin): Where it comes from.
+        worst (Sequence[Shown]): The images of most mistakes.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text('utf-8'))
@@ -93,7 +94,8 @@ def render(
         **_figures(figures),
         **_confusion(figures['confusion']),
         **_anchors(facts),
-        **_pictures(facts, figures),
+        pictures=worst,
+        threshold=f'{best_threshold(figures):.2f}',
         **_labels(errors, origin.labels_file),
         training_charts=[
             (title, charts.curves(title, lines))
@@ -222,30 +224,16 @@ def _confusion(confusion: dict[str, Any]) -> dict[str, Any]:
 
 
 def _anchors(facts: Facts) -> dict[str, Any]:
-    split, fed = facts.held_out, facts.fed
-    reached = {'evaluated': split.columns.object_anchor_iou}
-    sides = {'evaluated': split.input_sides}
-    if fed is not None:
-        sides['in training'] = fed.sides
-        if fed.anchor_iou is not None:
-            reached['in training'] = fed.anchor_iou
     return {
         'anchor_columns': [f'IoU {one:g}' for one in REACHES],
         'anchor_rows': [
-            (name, [f'{(iou >= one).mean():.1%}' for one in REACHES])
-            for name, iou in reached.items()
-            if len(iou) and not np.isnan(iou).all()
+            (name, [f'{share:.1%}' for share in shares.values()])
+            for name, shares in anchor_recall(facts).items()
         ],
-        'recall': [(k, _number(v)) for k, v in split.summary['recall'].items()],
-        'sides_chart': charts.object_sides(sides),
-    }
-
-
-def _pictures(facts: Facts, figures: dict[str, Any]) -> dict[str, Any]:
-    threshold = figures['curves']['all']['best']['threshold'] or 0.0
-    return {
-        'pictures': worst_images(facts.held_out, threshold, IMAGES),
-        'threshold': f'{threshold:.2f}',
+        'recall': [
+            (k, _number(v)) for k, v in facts.held_out.summary['recall'].items()
+        ],
+        'sides_chart': charts.object_sides(side_histogram(facts)),
     }
 
 

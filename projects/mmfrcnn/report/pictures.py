@@ -9,15 +9,20 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mmcv
 import numpy as np
 
 from mmfrcnn.evaluation.label_errors import LabelError
+from mmfrcnn.evaluation.ledger.columns import Columns
+from mmfrcnn.evaluation.ledger.matching import NOBODY
 from mmfrcnn.report.facts import Split
 from mmfrcnn.visualization.painter import Painter
 
+IMAGES = 40
+"""Images that are shown, at most."""
 WIDTH = 560
 """Pixels of a picture's width on the page, at most."""
 QUALITY = 80
@@ -49,13 +54,17 @@ class Shown:
     reasons: list[str]
 
 
-def worst_images(split: Split, threshold: float, number: int) -> list[Shown]:
-    """Draw the images of most missed objects and false detections.
+def best_threshold(figures: dict[str, Any]) -> float:
+    """Return the score of the best F1 of all classes, 0 without detections."""
+    return figures['curves']['all']['best']['threshold'] or 0.0
+
+
+def worst_images(split: Split, threshold: float) -> list[Shown]:
+    """Draw the images of most missed objects and false detections, `IMAGES` at most.
 
     Args:
         split (Split): An evaluation.
         threshold (float): False detections of at least this score count.
-        number (int): How many images at most.
     """
     columns = split.columns
     missed = split.fates != 'detected'
@@ -63,7 +72,7 @@ def worst_images(split: Split, threshold: float, number: int) -> list[Shown]:
     false &= columns.detection_score >= threshold
     images = columns.object_image[missed], columns.detection_image[false]
     mistakes = np.bincount(np.concatenate(images), minlength=len(columns.image_id))
-    order = np.argsort(-mistakes, kind='stable')[:number]
+    order = np.argsort(-mistakes, kind='stable')[:IMAGES]
     painter = Painter([])
     return [
         _shown(split, image, missed, false, painter)
@@ -100,7 +109,10 @@ def _shown(
         path.name,
         (0, 0) if drawn is None else (drawn.shape[1], drawn.shape[0]),
         [
-            *(f'missed {n}: {fate}' for n, fate in zip(own, fates, strict=True)),
+            *(
+                f'missed {name}: {fate} ({_nearest(columns, row)})'
+                for name, fate, row in zip(own, fates, objects.tolist(), strict=True)
+            ),
             *(
                 f'{kind}: {name} {score:.2f}'
                 for name, kind, score in zip(called, kinds, scores, strict=True)
@@ -110,6 +122,20 @@ def _shown(
         sorted(set(columns.object_size[objects].tolist())),
         sorted({*fates, *kinds}),
     )
+
+
+def _nearest(columns: Columns, row: int) -> str:
+    """Say how near an object the anchor, proposal and detection nearest to it came."""
+    steps = {
+        'anchor': columns.object_anchor_iou[row],
+        'proposal': columns.object_proposal_iou[row],
+        'detection': columns.object_detection_iou[row],
+    }
+    near = [f'{name} {iou:.2f}' for name, iou in steps.items() if not np.isnan(iou)]
+    found = columns.object_detection[row]
+    if found != NOBODY:
+        near.append(str(columns.classes[columns.detection_label[found]]))
+    return ', '.join(near) or 'nothing near'
 
 
 def label_pictures(errors: Sequence[LabelError]) -> list[str]:

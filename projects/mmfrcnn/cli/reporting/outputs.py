@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from mmfrcnn.evaluation.label_errors import LabelError, write_label_errors
 from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
 from mmfrcnn.report.page import Origin, render
+from mmfrcnn.report.pictures import best_threshold, worst_images
+from mmfrcnn.report.record import record_of
 
 PAGE, RECORD, LABELS, COLUMNS = (
     *('report.html', 'report.json'),
@@ -22,8 +23,6 @@ DETAILS = 'report'
 """Folder of what stands behind the page, in the run's."""
 FIRST_KEY = b'"made_by": "mmfrcnn report"'
 FIRST_TAG = b'<meta name="generator" content="mmfrcnn report">'
-LISTED = 200
-"""Label errors in the file for programs; all are in a file of their own."""
 
 
 def check_outputs(folder: Path) -> None:
@@ -62,21 +61,12 @@ def write_report(
     columns = facts.held_out.columns
     columns.write(details / COLUMNS)
     write_label_errors(details / LABELS, errors, columns)
+    worst = worst_images(facts.held_out, best_threshold(figures))
     record = {
         'made_by': 'mmfrcnn report',
-        'title': origin.title,
-        'source': origin.source,
-        'command': origin.command,
-        'advice': [asdict(one) for one in advice],
-        'ledger': facts.held_out.summary,
-        'training_ledger': facts.training and facts.training.summary,
-        'figures': figures,
+        **record_of(facts, figures, advice, errors, origin, worst),
         'comparison': comparison,
-        'label_errors': {
-            'count': len(errors),
-            'first': [asdict(one) for one in errors[:LISTED]],
-        },
-        'environment': dict(origin.environment),
     }
     write_whole(folder / RECORD, json.dumps(record, indent=1, allow_nan=False))
-    write_whole(folder / PAGE, render(facts, figures, advice, errors, origin))
+    page = render(facts, figures, advice, errors, origin, worst)
+    write_whole(folder / PAGE, page)
