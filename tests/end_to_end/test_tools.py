@@ -19,6 +19,7 @@ import torch
 from pycocotools.coco import COCO
 
 import mmfrcnn  # noqa: F401  (it allows what checkpoints hold)
+from mmfrcnn.training.results import read_results
 from tests.tools import REPO, environment, run_ranks, run_tool
 
 from .tiny import assert_user_error, make_config
@@ -26,11 +27,19 @@ from .tiny import assert_user_error, make_config
 EPOCHS = 3
 
 
+# The loss of a batch is no mean over its images, which processes share out otherwise.
+VALIDATION = """
+val_dataloader = dict(val_dataloader, batch_size=1)
+custom_hooks = [dict(type='PreflightHook'), dict(type='ValidationLossHook')]
+"""
+
+
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, ``tiny.py`` and a run of three epochs in ``run``."""
     folder = tmp_path_factory.mktemp('tools')
     config = make_config(folder)
+    config.write_text(config.read_text() + VALIDATION)
     result = run_tool('train.py', config, '--work-dir', folder / 'run', *epochs(EPOCHS))
     assert result.returncode == 0, result.stderr
     assert 'Training on cpu (1 process): 8 images, 4 an iteration' in result.stdout
@@ -136,6 +145,11 @@ def test_two_processes_train_as_one_with_the_same_global_batch(
     ]
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], atol=1e-4, rtol=1e-3)
+
+    rows = [read_results(folder / 'results.csv')[-1] for folder in (one, two)]
+    losses = [{k: float(v) for k, v in row.items() if 'val_loss' in k} for row in rows]
+    assert len(losses[0]) == 5
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
     done = run_ranks('test.py', config, two / f'epoch_{EPOCHS}.pth')
     assert [one.returncode for one in done] == [0, 0], done

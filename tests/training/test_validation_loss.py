@@ -47,8 +47,6 @@ LOSS = dict(type='ValidationLossHook')
 def losses_by_hand(runner: Runner, drawn: int) -> dict[str, float]:
     """Compute the losses of each batch as training does, boxes from the pipeline."""
     model = runner.model.eval()
-    for sampler in balanced_samplers(model):
-        sampler.draws = drawn
     total: dict[str, float] = {}
     dataset = runner.val_dataloader.dataset
     for start in range(0, len(dataset), 4):
@@ -67,6 +65,8 @@ def losses_by_hand(runner: Runner, drawn: int) -> dict[str, float]:
             samples.append(sample)
         batch = dict(inputs=[one['inputs'] for one in items], data_samples=samples)
         data = model.data_preprocessor(batch, False)
+        for sampler in balanced_samplers(model):
+            sampler.draws = drawn
         with torch.no_grad():
             losses = model(**data, mode='loss')
         for name in PARTS:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
-from mmengine.dist import all_reduce
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -65,8 +65,6 @@ class ValidationLossHook(Hook):
         last = self._model.neck if self._model.with_neck else self._model.backbone
         self._handle = last.register_forward_hook(self._saw_features)
         self._draws = [one.draws for one in balanced_samplers(self._model)]
-        for sampler in balanced_samplers(self._model):
-            sampler.draws = 0
 
     def after_val_iter(
         self,
@@ -81,6 +79,8 @@ class ValidationLossHook(Hook):
         samples = [
             _with_truth(one, self._truths[one.img_id], device) for one in outputs
         ]
+        for sampler in balanced_samplers(self._model):
+            sampler.draws = 0  # an image's sample is its own, in whichever batch it is
         with torch.no_grad(), _same_dice(device), self._seen_features():
             # Of the inputs, only the device is asked for.
             losses = type(self._model).loss(self._model, self._features[0], samples)
@@ -100,13 +100,14 @@ class ValidationLossHook(Hook):
             balanced_samplers(self._model), self._draws, strict=True
         ):
             sampler.draws = draws
-        values = [torch.tensor(float(self._images)), *self._sums.values()]
-        together = torch.stack([one.cpu() for one in values])
-        all_reduce(together)
-        images, *sums = together.tolist()
+        own = {name: float(total) for name, total in self._sums.items()}
+        # A process that had no image knows no names.
+        of_all = all_gather_object((self._images, own))
+        images = sum(number for number, _ in of_all)
+        names = dict.fromkeys(name for _, sums in of_all for name in sums)
         parts = {
-            f'val_{name}': total / max(images, 1)
-            for name, total in zip(self._sums, sums, strict=True)
+            f'val_{name}': sum(sums.get(name, 0.0) for _, sums in of_all) / images
+            for name in names
         }
         if metrics is not None:
             metrics.update({NAME: sum(parts.values()), **parts})
