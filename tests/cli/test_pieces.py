@@ -152,7 +152,7 @@ def test_a_missing_file_that_no_key_names_is_our_bug(tmp_path: Path) -> None:
 
 
 def test_checkpoints_missing_broken_and_last(tmp_path: Path) -> None:
-    assert find_last_checkpoint(str(tmp_path / 'nowhere')) == (None, [])
+    assert find_last_checkpoint(str(tmp_path / 'nowhere')) == (None, {})
     for age, name in enumerate(['epoch_10.pth', 'epoch_9.pth', 'best_x.pth']):
         torch.save({'state_dict': {}}, tmp_path / name)
         os.utime(tmp_path / name, (100 - age, 100 - age))
@@ -162,7 +162,7 @@ def test_checkpoints_missing_broken_and_last(tmp_path: Path) -> None:
         broken.write_bytes(whole[:length])
         found, skipped = find_last_checkpoint(str(tmp_path))
         assert found == str(tmp_path / 'epoch_10.pth')
-        assert skipped == [str(broken)]
+        assert list(skipped) == [str(broken)]
         with pytest.raises(UserError, match=r'epoch_11\.pth .*not a complete'):
             check_checkpoint(str(broken))
     with pytest.raises(UserError, match=r"Did you mean 'epoch_9\.pth'"):
@@ -182,9 +182,12 @@ def test_a_new_run_overwrites_no_checkpoint_of_another(tmp_path: Path) -> None:
         return config
 
     (used / 'a_log').mkdir()
+    choose('auto')
     (used / 'iter_10.pth').write_bytes(b'PK cut off')  # nothing that could be lost
-    for resume in (None, 'auto', str(other)):
+    for resume in (None, str(other)):
         choose(resume)
+    with pytest.raises(UserError, match=r'no checkpoint in .*used is whole'):
+        choose('auto')
     for name in ('iter_10.pth', 'best_coco_bbox_mAP_epoch_3.pth'):
         (used / 'iter_10.pth').unlink(missing_ok=True)
         torch.save({'state_dict': {}}, used / name)

@@ -12,7 +12,7 @@ import pytest
 PROJECTS = Path(__file__).resolve().parents[2] / 'projects'
 # From the ground up; rooms of one floor do not know of each other.
 FLOORS = (
-    {'errors', 'cores'},
+    {'errors', 'cores', 'files'},
     {'ops'},
     {'structures'},
     {'compat'},

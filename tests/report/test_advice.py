@@ -46,6 +46,12 @@ def test_another_scale_comes_first():
             assert first.figure == pytest.approx(2)
 
 
+def test_labels_exchanged_in_the_held_out_images_alone_are_no_overfitting():
+    for seed in SEEDS:
+        found = advice_for(facts_of(seed, exchange=1.0, train={}))
+        assert [one.rule for one in found] == ['exchanged_labels']
+
+
 def test_labels_that_are_wrong_in_training_alone_are_seen_there():
     for fault, rule in (
         (dict(exchange=0.4), 'exchanged_labels'),

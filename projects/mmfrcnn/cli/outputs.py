@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmfrcnn.errors import UserError
+from mmfrcnn.files import written_whole
 
 MARK = '.drawn-pictures'
 BEGINNING = 1 << 16
@@ -74,9 +75,8 @@ def check_file(option: str, path: Path, is_own: Callable[[bytes], bool]) -> None
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file in one step, so that it is there whole or as it was."""
-    fresh = path.with_suffix('.tmp')
-    fresh.write_text(text, 'utf-8')
-    fresh.replace(path)
+    with written_whole(path) as stream:
+        stream.write(text.encode())
 
 
 def is_coco_results(beginning: bytes) -> bool:

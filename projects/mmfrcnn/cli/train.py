@@ -110,8 +110,13 @@ def choose_start(config: Config, resume: str | None) -> None:
         last, broken = find_last_checkpoint(
             config.work_dir, checkpoint_template(config)
         )
-        for path in broken:
-            print_once(f'Skipping {path}: it was cut off while being written.')
+        for path, damage in broken.items():
+            print_once(f'Skipping {path}: {damage}.')
+        if last is None and broken:
+            raise UserError(
+                f'--resume: no checkpoint in {config.work_dir} is whole. Name another '
+                '(--resume FILE), or move those away to start from scratch'
+            )
         if last is None:
             print_once(
                 f'Nothing to resume in {config.work_dir}, starting from scratch.'

@@ -13,6 +13,7 @@ import functools
 import importlib
 import pickle
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -24,7 +25,8 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmfrcnn.compat import checkpoint_weights, safetensors
+from mmfrcnn.compat import checkpoint_saving, checkpoint_weights, safetensors
+from mmfrcnn.compat.checkpoint_file import damage_of
 from mmfrcnn.compat.checkpoint_parts import check_parts
 from mmfrcnn.errors import UserError
 
@@ -95,6 +97,7 @@ def install() -> None:
         CheckpointLoader.load_checkpoint = classmethod(_with_clear_errors(load))
     OneCycleParamScheduler.state_dict = _values_of_one_cycle
     checkpoint_weights.install()
+    checkpoint_saving.install()
 
 
 def _values_of_one_cycle(self: OneCycleParamScheduler) -> dict[str, Any]:
@@ -135,6 +138,7 @@ def _with_clear_errors(load):
         cls.last_read = str(filename)
         if str(filename).endswith('.safetensors') and '://' not in str(filename):
             return {'state_dict': safetensors.read(filename)[0]}
+        _check_sums(str(filename))
         try:
             loaded = load(cls, filename, map_location, logger)
         except FileNotFoundError:
@@ -151,6 +155,18 @@ def _with_clear_errors(load):
         return loaded
 
     return load_checkpoint
+
+
+def _check_sums(filename: str) -> None:
+    """Refuse a file that its own checksums say was changed since it was written."""
+    path = Path(filename).expanduser()
+    with open(path, 'rb') if path.is_file() else nullcontext() as stream:
+        is_archive = stream is not None and stream.read(4) == b'PK\3\4'
+    damage = damage_of(path) if is_archive else ''
+    if damage:
+        raise UserError(
+            f'{filename} is not a complete checkpoint: {damage}. Use another'
+        )
 
 
 def _file_is_at_fault(filename: str, error: Exception) -> bool:

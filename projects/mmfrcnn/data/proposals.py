@@ -8,7 +8,6 @@ float32.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmfrcnn.errors import UserError
+from mmfrcnn.files import written_whole
 
 ARRAYS = ('image_ids', 'sizes', 'ends', 'boxes', 'scores')
 
@@ -102,9 +102,7 @@ def save_proposals(path: str | Path, images: Sequence[ImageProposals]) -> None:
         )
     boxes = [np.asarray(image.boxes, np.float32).reshape(-1, 4) for image in images]
     scores = [np.asarray(image.scores, np.float32) for image in images]
-    temporary = Path(f'{path}.tmp')
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    with open(temporary, 'wb') as stream:
+    with written_whole(path) as stream:
         np.savez(
             stream,
             image_ids=np.array(names, dtype=np.str_),
@@ -113,7 +111,6 @@ def save_proposals(path: str | Path, images: Sequence[ImageProposals]) -> None:
             boxes=np.concatenate([*boxes, np.zeros((0, 4), np.float32)]),
             scores=np.concatenate([*scores, np.zeros(0, np.float32)]),
         )
-    os.replace(temporary, path)
 
 
 def read_arrays(path: str) -> dict[str, np.ndarray]:

@@ -164,17 +164,11 @@ def tight_nms(facts: Facts) -> Iterator[Advice]:
 def exchanged_labels(facts: Facts) -> Iterator[Advice]:
     """Objects of two classes are called each other."""
     for split, where in _splits(facts):
-        pairs, counts = confusions(split)
-        both = {
-            (a, b): min(number / counts[a], pairs.get((b, a), 0) / counts[b])
-            for (a, b), number in pairs.items()
-            if a < b and min(counts[a], counts[b]) >= FEW
-        }
+        both = exchanges(split)
         if not both:
             continue
         (a, b), figure = max(both.items(), key=lambda item: item[1])
-        if figure <= EXCHANGED:
-            continue
+        pairs, counts = confusions(split)
         one, other = facts.classes[a], facts.classes[b]
         yield Advice(
             'exchanged_labels',
@@ -182,11 +176,22 @@ def exchanged_labels(facts: Facts) -> Iterator[Advice]:
             f'{other!r} and {pairs[b, a] / counts[b]:.0%} of {other!r} {one!r}: their '
             'labels may be exchanged, in training or here. Look at both with `mmfrcnn '
             'browse`.',
-            float(figure),
+            figure,
             EXCHANGED,
             float(pairs[a, b] + pairs[b, a]) / counts.sum(),
         )
         return
+
+
+def exchanges(split: Split) -> dict[tuple[int, int], float]:
+    """Return the pairs of classes that look exchanged, and how much of both is."""
+    pairs, counts = confusions(split)
+    both = {
+        (a, b): min(number / counts[a], pairs.get((b, a), 0) / counts[b])
+        for (a, b), number in pairs.items()
+        if a < b and min(counts[a], counts[b]) >= FEW
+    }
+    return {pair: float(share) for pair, share in both.items() if share > EXCHANGED}
 
 
 def confusions(split: Split) -> tuple[dict[tuple[int, int], int], np.ndarray]:
@@ -323,9 +328,10 @@ def overfitting(facts: Facts) -> Iterator[Advice]:
         for split in (facts.training, facts.held_out)
     )
     known = ~np.isnan(seen) & ~np.isnan(unseen)
+    # Of most classes: that one is rare, or two are exchanged, is another matter.
+    known[[label for pair in exchanges(facts.held_out) for label in pair]] = False
     if not known.any():
         return
-    # Of most classes: that one is rare, or two are exchanged, is another matter.
     gap = float(np.median((seen - unseen)[known]))
     if gap <= OVERFITTED:
         return

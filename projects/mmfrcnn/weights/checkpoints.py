@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmfrcnn.compat.checkpoint_file import damage_of
 from mmfrcnn.errors import UserError, did_you_mean
 
 
@@ -48,10 +48,11 @@ def _check_file(path: str) -> None:
         if file.parent.is_dir():
             near = did_you_mean(file.name, (f.name for f in _checkpoints(file.parent)))
         raise UserError(f'no such checkpoint: {path}.{near}')
-    if file.suffix != '.safetensors' and not _is_complete(file):
+    damage = '' if file.suffix == '.safetensors' else damage_of(file)
+    if damage:
         raise UserError(
-            f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: it '
-            'was cut off while being written, or is none of torch. Use another'
+            f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: '
+            f'{damage}. Use another'
         )
 
 
@@ -61,7 +62,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def find_last_checkpoint(
     work_dir: str, template: str | None = None
-) -> tuple[str | None, list[str]]:
+) -> tuple[str | None, dict[str, str]]:
     """Find the checkpoint to resume from in a work folder.
 
     Args:
@@ -69,8 +70,8 @@ def find_last_checkpoint(
         template (str | None): Its ``filename_tmpl``, besides its default ones.
 
     Returns:
-        tuple: The newest complete checkpoint, or None; and the newer ones that are
-        incomplete, because the process was killed while writing them.
+        tuple: The newest complete checkpoint, or None; and of the newer ones that are
+        damaged, what is wrong with each.
     """
     names = r'(epoch|iter)_\d+\.pth'
     if template:
@@ -84,17 +85,10 @@ def find_last_checkpoint(
         for file in Path(work_dir).glob('*')
         if re.fullmatch(names, file.name) and file.is_file()
     ]
-    broken = []
+    broken = {}
     for file in sorted(files, key=lambda f: f.stat().st_mtime_ns, reverse=True):
-        if _is_complete(file):
+        damage = damage_of(file)
+        if not damage:
             return str(file), broken
-        broken.append(str(file))
+        broken[str(file)] = damage
     return None, broken
-
-
-def _is_complete(file: Path) -> bool:
-    """Whether a file ends as torch's zip format does, or is of the format before it."""
-    if zipfile.is_zipfile(file):
-        return True
-    with open(file, 'rb') as stream:
-        return stream.read(2) == b'\x80\x02'  # torch < 1.6: no way to see the end

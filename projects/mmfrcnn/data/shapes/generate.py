@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from mmfrcnn.data.shapes.layout import HEIGHT, WIDTH, box_of, random_layout
 from mmfrcnn.data.shapes.outlines import CLASSES
 from mmfrcnn.data.shapes.painting import paint
 from mmfrcnn.errors import UserError
+from mmfrcnn.files import written_whole
 
 SPLITS = ('train', 'val')
 DEFAULT_SEED = 0
@@ -231,9 +231,8 @@ def _make_split(root: Path, split: str, seed: int, count: int, workers: int) -> 
         ],
     }
     file = annotation_file(root, split)
-    unfinished = file.with_suffix('.unfinished')
-    unfinished.write_text(json.dumps(content))
-    os.replace(unfinished, file)
+    with written_whole(file) as stream:
+        stream.write(json.dumps(content).encode())
 
 
 def _draw_all(draw_one, count: int, workers: int) -> Iterator[list[dict]]:

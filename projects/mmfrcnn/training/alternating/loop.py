@@ -7,7 +7,6 @@ with, and the proposals of steps 1 and 3. So a killed run goes on in the step it
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from itertools import accumulate, count
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch.optim import Optimizer
 
 from mmfrcnn.data.proposals import save_proposals
 from mmfrcnn.errors import UserError
+from mmfrcnn.files import written_whole
 from mmfrcnn.training.alternating.detector import AlternatingFasterRCNN
 from mmfrcnn.training.alternating.propose import (
     propose,
@@ -272,16 +272,14 @@ class AlternatingTrainLoop(BaseLoop):
     def _save_initial(self) -> None:
         """Keep the weights that training begins with, of what starts anew later."""
         if is_main_process():
-            self.folder.mkdir(parents=True, exist_ok=True)
             again = {part for step in STEPS for part in step.restarts}
             weights = {
                 name: value.cpu()
                 for name, value in self.model.state_dict().items()
                 if name.partition('.')[0] in again
             }
-            temporary = self._initial_file.with_suffix('.tmp')
-            torch.save(weights, temporary)
-            os.replace(temporary, self._initial_file)
+            with written_whole(self._initial_file) as stream:
+                torch.save(weights, stream)
         barrier()
 
     def _restart(self, parts: tuple[str, ...]) -> None:
