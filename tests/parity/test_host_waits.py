@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmfrcnn.ops.backend import using
 from mmfrcnn.structures.image_batch import DataSamples
+from tests.shallow import shorten_resnets
 
 from .conftest import ROOT, make_sample
 
@@ -68,6 +69,13 @@ def on_fake_device(config):
         detector = MODELS.build(config)
     with fake_device():
         return detector.to(DEVICE)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _short():
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_resnets(patch)
+        yield
 
 
 @pytest.fixture(scope='module')

@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch._dynamo.utils import counters
 
 from mmfrcnn.training.compiled import compile_detector
+from tests.shallow import shorten_resnets
 
 SHAPES = [(2, 64, 96), (2, 96, 64), (3, 128, 96), (4, 64, 128)]
 
@@ -36,7 +37,9 @@ def pair(request):
         sampler.seed = 3
     model.test_cfg.rcnn.score_thr = 0.0
     torch.manual_seed(0)
-    plain = MODELS.build(model)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_resnets(patch, blocks=1)
+        plain = MODELS.build(model)
     plain.init_weights()
     torch._dynamo.reset()
     counters.clear()
