@@ -29,7 +29,7 @@ _forks = multiprocessing.get_context('forkserver')
 # setuptools: mmengine asks it for the compiler, to log it at each start.
 _forks.set_forkserver_preload(
     [f'mmfrcnn.cli.{name}' for name in ('train', 'test', 'predict', 'report')]
-    + ['setuptools', __name__]
+    + ['mmfrcnn.report.charts', 'setuptools', __name__]
 )
 
 
