@@ -11,7 +11,6 @@ import copy
 import json
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
 
 import mmfrcnn  # before mmdet, which it makes importable
 
@@ -21,8 +20,6 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-
-from mmfrcnn.modeling import vgg_head
 
 from . import small
 from .pictures import draw
@@ -36,7 +33,6 @@ CONFIGS = (
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
 )
 ITERATIONS = 20
-VGG_WIDTH = 64  # of its head, whose 120 million weights take seconds
 # What a test runs of the three: the two large ones only begin.
 TESTED = dict(zip(CONFIGS, (20, 2, 4), strict=True))
 SHARE_OF_RATE = 0.01  # random weights, no warm-up: rounding must not grow
@@ -49,8 +45,7 @@ def losses(
     config = small.shrink(Config.fromfile(ROOT / 'configs' / name))
     np.random.seed(0)
     items = small.load(config, 'train', pictures)
-    with patch.object(vgg_head, 'WIDTH', VGG_WIDTH):
-        detector = small.build(config.model).train()
+    detector = small.build(config.model).train()
     optimizer = copy.deepcopy(config.optim_wrapper)
     optimizer.optimizer.lr *= SHARE_OF_RATE
     wrapper = build_optim_wrapper(detector, optimizer)
