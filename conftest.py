@@ -15,6 +15,12 @@ SLOW = (
     *('tests/data', 'tests/deploy', 'tests/ops', 'tests/parity', 'tests/modeling'),
 )
 
+# Files, and a folder of them, that read what others have drawn and laid out plainly.
+LOOK_AT_OUTPUTS = {
+    *('test_records', 'test_config_layout', 'test_config_text', 'test_config_bases'),
+    'report',
+}
+
 # pytest-xdist fills the cores with processes, so each of them, and each tool that a
 # test starts, computes on one thread. Set before torch is imported: it reads it once.
 if 'PYTEST_XDIST_WORKER' in os.environ:
@@ -29,7 +35,7 @@ import cv2
 import pytest
 import torch
 
-from tests.plain_figures import draw_none
+from tests.plain_outputs import make_plain
 
 # Without a card the kernels run in Triton's interpreter, which decides when Triton is
 # imported: torch by itself does not.
@@ -60,12 +66,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def _plain_figures(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Draw no curves, but where a test looks at them."""
+@pytest.fixture(autouse=True, scope='module')
+def _plain_outputs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw no curves and lay out no configs, but where tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.stem != 'test_records':
-            draw_none(patch.setattr)
+        if LOOK_AT_OUTPUTS.isdisjoint((request.path.stem, request.path.parent.name)):
+            make_plain(patch.setattr)
         yield
 
 

@@ -21,13 +21,15 @@ from pathlib import Path
 
 import torch
 
-from tests.plain_figures import draw_none
+from tests.plain_outputs import make_plain
 
 REPO = Path(__file__).resolve().parents[1]
 
 _forks = multiprocessing.get_context('forkserver')
+# setuptools: mmengine asks it for the compiler, to log it at each start.
 _forks.set_forkserver_preload(
-    ['mmfrcnn.cli.train', 'mmfrcnn.cli.test', 'mmfrcnn.cli.predict', __name__]
+    [f'mmfrcnn.cli.{name}' for name in ('train', 'test', 'predict', 'report')]
+    + ['mmfrcnn.report.charts', 'setuptools', __name__]
 )
 
 
@@ -68,6 +70,16 @@ def run_forked(
     """Run a script with its arguments in a folder, as ``python`` would."""
     (done,) = _run_all(command, cwd, timeout, [{}])
     return done
+
+
+def start_forked(command: list[str], cwd: Path) -> multiprocessing.Process:
+    """Start a script as `run_forked` does, for a test that kills it."""
+    outputs = [Path(os.devnull)] * 2
+    process = _forks.Process(
+        target=_become, args=(command, cwd, environment(), outputs)
+    )
+    process.start()
+    return process
 
 
 def run_ranks(
@@ -130,7 +142,7 @@ def _become(
     os.chdir(cwd)
     torch.set_num_threads(1)
     gc.freeze()  # a collection need not look through the imports
-    draw_none()
+    make_plain()
     sys.argv = command
     sys.path.insert(0, str(Path(command[0]).parent))
     runpy.run_path(command[0], run_name='__main__')

@@ -57,7 +57,7 @@ def build(file):
     # Random weights are sure of nothing: without this there is nothing to suppress.
     cfg.test_cfg.get('rcnn', cfg.test_cfg).score_thr = 0.0
     if 'rpn' in cfg.test_cfg:
-        cfg.test_cfg.rpn.max_per_img = 100
+        cfg.test_cfg.rpn.max_per_img = 30
     torch.manual_seed(0)
     return MODELS.build(cfg)
 

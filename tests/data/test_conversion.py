@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +16,7 @@ from PIL import Image
 
 from mmfrcnn.data.conversion import FORMATS, convert, read_splits
 from mmfrcnn.errors import UserError
-from tests.tools import run_tool
+from tests.tools import run_forked, run_tool
 
 CLASSES = ['Großer Hund', 'cat & <dog>', 'never "seen"', 'b']
 NAMES = ['a.jpg', 'b c.png', 'ü/ß 1.jpg', 'ü/e.v2.JPG', 'empty.jpg']
@@ -294,7 +293,7 @@ def test_nothing_that_is_there_is_changed(tmp_path):
     assert tree(tmp_path / 'empty') == tree(tmp_path / 'voc')
 
 
-def test_a_killed_run_does_not_hinder_the_next(tmp_path):
+def test_a_killed_run_does_not_hinder_the_next(tmp_path, tmp_path_factory):
     coco = random_coco(tmp_path / 'coco', 0)
     code = (
         'import os, shutil, signal, sys\n'
@@ -302,8 +301,10 @@ def test_a_killed_run_does_not_hinder_the_next(tmp_path):
         'shutil.copyfile = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n'
         "convert(*sys.argv[1:], source_format='coco', target_format='voc')"
     )
+    script = tmp_path_factory.mktemp('script') / 'killed.py'
+    script.write_text(code)
     paths = [str(coco), str(tmp_path / 'voc')]
-    killed = subprocess.run([sys.executable, '-c', code, *paths], capture_output=True)
+    killed = run_forked([str(script), *paths], tmp_path)
     assert killed.returncode == -signal.SIGKILL
     left = [path.name for path in tmp_path.iterdir() if path != coco]
     assert len(left) == 1 and left[0].startswith('voc.unfinished-')

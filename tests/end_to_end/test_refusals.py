@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.tools import run_tool
+from tests.tools import REPO, free_port, run_forked, run_tool
 
 from .tiny import assert_user_error, make_config
 
@@ -53,9 +54,17 @@ def test_a_training_that_diverges_ends_there(tmp_path: Path) -> None:
 
 
 def test_processes_say_once_what_is_wrong_and_what_one_alone_finds(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other, the main process, works on until torchrun ends it."""
+    """The other, the main process, works on until torchrun ends it.
+
+    Started as dist_train.sh says, but for the tool.
+    """
+    with monkeypatch.context() as patch:
+        patch.setenv('PORT', str(free_port()))
+        patch.setattr(sys, 'executable', 'echo')  # PYTHON of the script
+        words = run_tool('dist_train.sh', 'a.py', 2).stdout.split()
+    assert words[-4:] == [str(REPO / 'tools/train.py'), 'a.py', '--launcher', 'pytorch']
     tool = tmp_path / 'tool.py'
     tool.write_text(
         'import os, sys, time, types\n'
@@ -71,7 +80,7 @@ def test_processes_say_once_what_is_wrong_and_what_one_alone_finds(
         'mmfrcnn.cli.run_command("made_up", "both")\n'
         'sys.exit(mmfrcnn.cli.run_command("made_up", "one"))\n'
     )
-    result = run_tool('torchrun.py', '--nproc-per-node=2', '--master-port=29631', tool)
+    result = run_forked([*words[:-4], str(tool)], tmp_path)
     assert result.returncode == 2, result.stderr
     said = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
     assert said == ['error: of both', 'error: of rank 1']

@@ -124,16 +124,14 @@ def test_nothing_to_resume_starts_from_scratch_and_scales_the_rate(
     assert 'rate     0.0025 (SGD), scaled from 16 images' in result.stdout
 
 
-def test_two_processes_train_as_one_with_the_same_global_batch(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_train_as_one_with_the_same_global_batch(trained: Path) -> None:
+    """How dist_train.sh starts them, test_refusals.py shows."""
     config = trained / 'tiny.py'
-    monkeypatch.setenv('PORT', '29617')
     one, two = trained / 'run', trained / 'two'
     options = [*epochs(EPOCHS), 'train_dataloader.batch_size=2']
-    result = run_tool('dist_train.sh', config, 2, '--work-dir', two, *options)
-    assert result.returncode == 0, result.stderr
-    assert 'Training on cpu (2 processes): 8 images, 4 an iter' in result.stdout
+    done = run_ranks('train.py', config, '--work-dir', two, *options)
+    assert [one.returncode for one in done] == [0, 0], done
+    assert 'Training on cpu (2 processes): 8 images, 4 an iter' in done[0].stdout
 
     load_checkpoint = partial(torch.load, weights_only=True)
     losses = [list(logged_losses(folder).values()) for folder in (one, two)]

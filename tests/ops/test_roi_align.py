@@ -17,7 +17,7 @@ from mmfrcnn.ops.backend import using
 from mmfrcnn.ops.roi_align import pyramid_roi_align
 
 STRIDES = (4, 8, 16, 32)
-HEIGHT, WIDTH, IMAGES, CHANNELS = 64, 96, 2, 5
+HEIGHT, WIDTH, IMAGES, CHANNELS = 64, 64, 2, 5
 RULES = [(0, True), (0, False), (2, True), (3, False)]
 BACKENDS = pytest.mark.parametrize('backend', ['cuda', 'reference', 'cpu'])
 OPERATORS = pytest.mark.parametrize('backend', ['cuda', 'reference'])

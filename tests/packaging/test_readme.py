@@ -7,7 +7,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from PIL import Image
 
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.compat import doctor
+from mmfrcnn.compat.doctor import probes
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn_console import COMMANDS
 from tests.tools import run_forked
@@ -150,8 +155,20 @@ def test_make_targets(repo_root):
         run(target.replace('make', 'make --dry-run', 1), repo_root)
 
 
-def test_doctor(repo_root):
-    found = run('python tools/doctor.py', repo_root)
+def test_doctor(repo_root, tmp_path, monkeypatch, capsys):
+    """Its probes forked: new interpreters are of tests/compat/test_doctor.py."""
+
+    def forked(command, **options):
+        assert command[:-1] == [sys.executable, '-W', 'ignore', '-c']
+        probe = tmp_path / f'{uuid.uuid4()}.py'
+        probe.write_text(command[-1])
+        return run_forked([str(probe)], repo_root)
+
+    monkeypatch.setattr(probes, 'subprocess', SimpleNamespace(run=forked))
+    monkeypatch.setattr(sys, 'argv', ['doctor.py'])
+    assert 'python tools/doctor.py' in commands(repo_root / 'README.md')
+    assert doctor.main() == 0
+    found = capsys.readouterr().out
     assert 'WRONG' not in found
     # These tests run, so these packages do.
     for name in ('torch', 'torchvision', 'numpy', 'import mmdet'):

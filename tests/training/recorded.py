@@ -7,6 +7,7 @@ tensor is a constant of it.
 
 from __future__ import annotations
 
+import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -14,6 +15,7 @@ from mmengine.registry import init_default_scope
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from tests.parity.conftest import ROOT, make_sample, shrink
+from tests.shallow import shorten_resnets
 
 # Images of each batch: height, width, objects. The second and the third are one kind,
 # like the first but for the slots of 9 objects; in the fourth and fifth one image is
@@ -75,7 +77,9 @@ def small_config(name='faster-rcnn_r50_fpn'):
 
 def build(config, seed=0):
     torch.manual_seed(seed)
-    detector = MODELS.build(config)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_resnets(patch, blocks=1)
+        detector = MODELS.build(config)
     detector.init_weights()
     return detector.train()
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +16,7 @@ from mmengine.runner import Runner
 
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
-from tests.tools import REPO, environment, run_tool
+from tests.tools import REPO, run_tool, start_forked
 
 from .conftest import IterationRecorder
 
@@ -46,21 +43,16 @@ def leave_as_killed(work_dir: Path, iteration: int) -> None:
 def resumed(alternating_config: Path, tmp_path_factory) -> tuple[Path, str]:
     """A run killed in step 2 and resumed with the tools: its folder and output."""
     work_dir = tmp_path_factory.mktemp('killed') / 'run'
-    command = [sys.executable, str(REPO / 'tools/train.py'), str(alternating_config)]
-    process = subprocess.Popen(
-        [*command, '--work-dir', str(work_dir)],
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [str(REPO / 'tools/train.py'), str(alternating_config)]
+    process = start_forked([*command, '--work-dir', str(work_dir)], Path.cwd())
     try:
         deadline = time.monotonic() + 200
         while not (work_dir / 'iter_6.pth').exists() and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(0.05)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     leave_as_killed(work_dir, 6)
     result = run_tool(
         'train.py',

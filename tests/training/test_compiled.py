@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData
 from torch._dynamo.utils import counters
 
 from mmfrcnn.training.compiled import compile_detector
+from tests.shallow import shorten_resnets
 
 SHAPES = [(2, 64, 96), (2, 96, 64), (3, 128, 96), (4, 64, 128)]
 
@@ -27,16 +28,21 @@ def pair(request):
     root = request.config.rootpath
     config = Config.fromfile(root / 'configs/shapes/faster-rcnn_r18_fpn_shapes.py')
     model = config.model
-    model.backbone.base_channels = 4
-    model.neck.in_channels = [4, 8, 16]
-    model.neck.out_channels = model.rpn_head.in_channels = 8
-    model.roi_head.bbox_roi_extractor.out_channels = 8
+    # Two stages and three levels, as each is traced again for every new kind of shape.
+    stages = dict(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(0, 1))
+    model.backbone.update(base_channels=4, **stages)
+    model.neck.update(in_channels=[4, 8], out_channels=8, num_outs=3)
+    model.rpn_head.in_channels = 8
+    model.rpn_head.anchor_generator.strides = [4, 8, 16]
+    model.roi_head.bbox_roi_extractor.update(out_channels=8, featmap_strides=[4, 8])
     model.roi_head.bbox_head.update(in_channels=8, fc_out_channels=16)
     for sampler in (model.train_cfg.rpn.sampler, model.train_cfg.rcnn.sampler):
         sampler.seed = 3
     model.test_cfg.rcnn.score_thr = 0.0
     torch.manual_seed(0)
-    plain = MODELS.build(model)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_resnets(patch, blocks=1)
+        plain = MODELS.build(model)
     plain.init_weights()
     torch._dynamo.reset()
     counters.clear()

@@ -14,6 +14,7 @@ from mmengine.config import Config
 
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.modeling import vgg_head
+from tests.shallow import shorten_resnets
 
 from . import small
 from .pictures import COCO
@@ -112,6 +113,7 @@ def check_data(config: Config, pictures: Path) -> None:
 def test_trains_and_predicts(name, pictures, monkeypatch):
     monkeypatch.setattr(vgg_head, 'WIDTH', 64)  # its 120 million weights take seconds
     monkeypatch.setattr(small, 'LONGEST', 96)
+    shorten_resnets(monkeypatch)
     config = small.shallow(small.shrink(shipped(name)))
     if small.wants_proposals(config):
         pytest.skip('learns from stored proposals: see the tests of its strategy')

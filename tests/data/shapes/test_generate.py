@@ -7,8 +7,6 @@ import hashlib
 import io
 import json
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +29,7 @@ from mmfrcnn.data.shapes.generate import (
 )
 from mmfrcnn.data.shapes.outlines import CLASSES
 from mmfrcnn.errors import UserError
-from tests.tools import REPO, run_tool
+from tests.tools import REPO, run_tool, start_forked
 
 
 def fingerprint(root: Path) -> dict[str, str]:
@@ -188,26 +186,17 @@ def test_unwritable_folder(tmp_path):
         make_shapes(tmp_path / 'file')
 
 
-def start_tool(*args: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, str(REPO / 'tools' / 'make_shapes.py'), *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_killed_in_the_middle_then_run_again(tmp_path, shapes_root, counts):
     """SIGKILL leaves no set that looks complete, no worker, and no lock."""
     args = ['--out', str(tmp_path), '--seed', '3', '--workers', '2']
     args += ['--num-train', '5000', '--num-val', str(counts['val'])]
-    process = start_tool(*args)
+    process = start_forked([str(REPO / 'tools/make_shapes.py'), *args], tmp_path)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob('train/*.jpg'))) < 5:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.kill()
-    process.communicate()
+    process.join()
     assert not is_complete(tmp_path)
     # Forked workers hold their parent's lock: this fails if one of them lives on.
     FileLock(tmp_path / '.lock').acquire(timeout=20).lock.release()

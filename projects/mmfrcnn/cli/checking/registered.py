@@ -112,10 +112,22 @@ def _check_keys(
 def find_registered(name: str, scope: str | None = None) -> Any:
     """Find a registered object in any registry, as seen from a scope; None if none."""
     for registry in _registries(scope):
-        found = registry.get(name)
-        if callable(found):
-            return found
+        # A plain name that it has not, mmengine would search for as a module, slowly.
+        if '.' in name or _has(registry, name):
+            found = registry.get(name)
+            if callable(found):
+                return found
     return None
+
+
+def _has(registry: Registry | None, name: str) -> bool:
+    """Whether a registry, or one that it falls back on, has a plain name."""
+    while registry is not None:
+        registry.import_from_location()
+        if name in registry.module_dict:
+            return True
+        registry = registry.parent
+    return False
 
 
 def registered_names() -> set[str]:
