@@ -9,7 +9,6 @@ float32.
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfrcnn.compat.checkpoint_bounds import unpacks_to_more
 from mmfrcnn.errors import UserError
 
 ARRAYS = ('image_ids', 'sizes', 'ends', 'boxes', 'scores')
@@ -123,6 +123,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         UserError: If it is missing, or no such file.
     """
     try:
+        if unpacks_to_more(Path(path)):
+            raise ValueError('it is compressed, and may unpack to any size')
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ARRAYS}
     except FileNotFoundError:
@@ -130,10 +132,9 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             f'no such file of proposals: {path}. `mmfrcnn store-proposals` makes one '
             'from a trained RPN'
         ) from None
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError) as e:
-        raise UserError(_not_proposals(path, str(e))) from e
-    except zipfile.BadZipFile as error:
-        raise UserError(_not_proposals(path, str(error))) from error
+    except Exception as error:  # numpy and zipfile raise any, of a damaged file
+        reason = str(error).partition('\n')[0] or type(error).__name__
+        raise UserError(_not_proposals(path, reason)) from error
     images, rows = len(arrays['image_ids']), len(arrays['boxes'])
     ends = arrays['ends']
     if (
