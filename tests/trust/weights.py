@@ -137,8 +137,8 @@ USELESS: dict[str, Callable[[], bytes]] = {
 """Loaded, as nothing in them is large, and refused where they are used."""
 
 ARRAYS: dict[str, bytes] = {
-    'a number in a memo': whole(b'}r' + struct.pack('<I', 0x7FFFFFFF)),
-    'a bytearray': whole(b'\x96' + struct.pack('<Q', 1 << 36), 5),
+    'a number in a memo': whole(b'}r' + struct.pack('<I', 60_000_000)),
+    'a bytearray': whole(b'\x96' + struct.pack('<Q', 1 << 30), 5),
     'bytes': whole(b'\x8e' + struct.pack('<Q', 1 << 40), 5),
     'a frame': whole(b'\x95' + struct.pack('<Q', 1 << 40), 5),
     'a long number': whole(b'\x8b' + struct.pack('<i', 0x7FFFFFFF)),
