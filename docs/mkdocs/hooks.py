@@ -21,7 +21,7 @@ from pymdownx.slugs import slugify
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / 'docs'
 OUTSIDE = [
-    *(ROOT / name for name in ('CHANGELOG.md', 'CONTRIBUTING.md')),
+    *(ROOT / name for name in ('CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md')),
     *sorted(ROOT.glob('configs/*/README.md')),
     *sorted(ROOT.glob('projects/*/README.md')),
 ]

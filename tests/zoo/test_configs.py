@@ -13,6 +13,7 @@ from mmdet.registry import VISUALIZERS
 from mmengine.config import Config
 
 from mmfrcnn.cli.checking.registered import check_registered
+from mmfrcnn.compat.detection_parts import detection_parts
 from mmfrcnn.modeling import vgg_head
 from tests.shallow import shorten_resnets
 
@@ -132,6 +133,15 @@ def test_trains_and_predicts(name, pictures, monkeypatch):
 @CONFIGS
 def test_names_are_registered(name):
     check_registered(shipped(name))
+
+
+@CONFIGS
+def test_is_taken_from_a_checkpoint(name):
+    """What detection needs of it passes the check of configs that are stored."""
+    config = shipped(name)
+    if small.wants_proposals(config):
+        pytest.skip('names a file of proposals')
+    assert detection_parts(config.to_dict())['model']['type'] == config.model.type
 
 
 @CONFIGS

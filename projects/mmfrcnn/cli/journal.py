@@ -59,7 +59,7 @@ def is_journal(path: Path) -> bool:
         first = stream.readline(1 << 16)
     try:
         return TITLE.items() <= json.loads(first).items()
-    except (json.JSONDecodeError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return False
 
 
@@ -69,7 +69,11 @@ def _complete_lines(path: Path) -> list[dict[str, Any]]:
     if path.is_file():
         for line in path.read_text(errors='replace').splitlines():
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            is_entry = isinstance(record, dict) and isinstance(record.get('name'), str)
+            if records and not is_entry:
+                break
+            records.append(record)
     return records

@@ -10,7 +10,6 @@ is downloaded too, where torch's own default is still to unpickle everything.
 from __future__ import annotations
 
 import functools
-import importlib
 import pickle
 import re
 from contextlib import nullcontext
@@ -18,20 +17,24 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmfrcnn.compat import checkpoint_saving, checkpoint_weights, safetensors
+from mmfrcnn.compat import (
+    checkpoint_saving,
+    checkpoint_weights,
+    safetensors,
+    unpickling,
+)
+from mmfrcnn.compat.checkpoint_arrays import array_globals
+from mmfrcnn.compat.checkpoint_bounds import check_contents, check_file
 from mmfrcnn.compat.checkpoint_file import damage_of
 from mmfrcnn.compat.checkpoint_parts import check_parts
+from mmfrcnn.compat.checkpoint_paths import forget_other_files
 from mmfrcnn.errors import UserError
-
-# Element types of the arrays and scalars that logs and metadata hold.
-_ELEMENTS = (bool, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64)
 
 
 class OneCycleMethods:
@@ -63,32 +66,21 @@ def allowed_globals() -> list[Any]:
     """Return what a checkpoint may name beyond torch's own list.
 
     Returns:
-        list: Classes and functions, or pairs of one and the name it has in files. numpy
-        moved its two constructors in version 2.0; files may have either name.
+        list: Classes, or pairs of an object and the name it has in files.
     """
-    module = importlib.import_module('numpy._core.multiarray')
-    constructors = [
-        (getattr(module, name), f'numpy.{core}.multiarray.{name}')
-        for name in ('_reconstruct', 'scalar')
-        for core in ('core', '_core')
-    ]
-    element_types = [type(np.dtype(element)) for element in _ELEMENTS]
     one_cycle = f'{OneCycleParamScheduler.__module__}.OneCycleParamScheduler'
     return [
         HistoryBuffer,
         (known_method, 'builtins.getattr'),
         (OneCycleMethods, one_cycle),
-        bytes,  # of an empty array
-        np.ndarray,
-        np.dtype,
-        *element_types,
-        *constructors,
+        *array_globals(),
     ]
 
 
 def install() -> None:
     """Allow the list above; make of mmengine's loading errors one clear message."""
     torch.serialization.add_safe_globals(allowed_globals())
+    unpickling.install()
     if hasattr(checkpoint, '_safe_torch_load'):
         checkpoint._safe_torch_load = _load_weights_only
     checkpoint.load_url = _download_weights_only
@@ -136,6 +128,7 @@ def _with_clear_errors(load):
     @functools.wraps(load)
     def load_checkpoint(cls, filename, map_location=None, logger='current'):
         cls.last_read = str(filename)
+        check_file(str(filename))
         if str(filename).endswith('.safetensors') and '://' not in str(filename):
             return {'state_dict': safetensors.read(filename)[0]}
         _check_sums(str(filename))
@@ -145,11 +138,17 @@ def _with_clear_errors(load):
             raise UserError(f'no such checkpoint: {filename}') from None
         except IsADirectoryError:
             raise UserError(f'{filename} is a folder, not a checkpoint') from None
+        except MemoryError:
+            raise UserError(
+                f'{filename} was not loaded: it asks for more memory than there is'
+            ) from None
         except Exception as error:
             if not _file_is_at_fault(filename, error):
                 raise
             raise UserError(_refusal(filename, str(error))) from None
+        check_contents(loaded, str(filename))
         check_parts(loaded, str(filename))
+        forget_other_files(loaded, str(filename))
         # mmengine's `Runner.resume` would execute this text, Python from the file.
         loaded.get('meta', {}).pop('config', None)
         return loaded
@@ -170,14 +169,14 @@ def _check_sums(filename: str) -> None:
 
 
 def _file_is_at_fault(filename: str, error: Exception) -> bool:
-    """Tell a bad file from a missing device, memory, connection or package.
+    """Tell a bad file from a missing device, connection or package.
 
     What a damaged pickle raises can be any exception.
     """
     if isinstance(error, pickle.UnpicklingError):
         return True
     on_disk = Path(filename).expanduser().is_file()
-    of_the_machine = isinstance(error, (MemoryError, OSError)) or 'CUDA' in str(error)
+    of_the_machine = isinstance(error, OSError) or 'CUDA' in str(error)
     return on_disk and not of_the_machine
 
 

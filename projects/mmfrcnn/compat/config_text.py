@@ -19,10 +19,12 @@ from mmengine.infer import BaseInferencer
 from mmengine.runner.checkpoint import _load_checkpoint
 
 from mmfrcnn.compat.detection_parts import detection_parts, find_part
+from mmfrcnn.compat.model_size import no_larger_than
 from mmfrcnn.errors import UserError, first_of
 
 _PARSING = threading.Lock()
 """Parsers of Python 3.11 in several threads count each other's depth, and fail."""
+REMEDY = 'Give the config file as well, as `model`'
 LONGEST_TEXT = 1_000_000
 """Characters: Python's parser takes seconds and a gigabyte for the worst of that."""
 
@@ -145,20 +147,31 @@ def install() -> None:
 
     @functools.wraps(build)
     def _init_model(self, cfg, weights, device='cpu'):
-        if not cfg and weights is not None:
-            cfg.update(ConfigDict(_for_inferencer(weights)))
-        return build(self, cfg, weights, device)
+        if cfg or weights is None:
+            return build(self, cfg, weights, device)
+        loaded = _load_checkpoint(weights, map_location='cpu')
+        cfg.update(ConfigDict(_for_inferencer(loaded, weights)))
+        try:
+            with no_larger_than(loaded.get('state_dict', loaded), weights):
+                return build(self, cfg, weights, device)
+        except UserError:
+            raise
+        except Exception as error:  # nobody has checked the arguments
+            reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+            raise UserError(
+                f'{weights}: the model of its config could not be built ({reason}). '
+                f'{REMEDY}'
+            ) from error
 
     BaseInferencer._init_model = _init_model
 
 
-def _for_inferencer(filename: str) -> dict[str, Any]:
+def _for_inferencer(loaded: dict[str, Any], filename: str) -> dict[str, Any]:
     """Return a checkpoint's config with a data set and a visualizer that do nothing.
 
     mmdet's inferencer builds both, the data set for the colours of its classes.
     """
-    loaded = _load_checkpoint(filename, map_location='cpu')
-    config = stored_config(loaded, filename, 'Give the config file as well, as `model`')
+    config = stored_config(loaded, filename, REMEDY)
     dataset = config['test_dataloader']['dataset']
     known = getattr(find_part(dataset['type'], 'dataset'), 'METAINFO', {})
     dataset['metainfo'] = {**known, **dataset['metainfo']}

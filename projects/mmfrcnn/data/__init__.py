@@ -1,5 +1,6 @@
 """Data sets, their transforms, and the checks that every run begins with."""
 
+from mmfrcnn.data import stored_files
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.formats.coco import regular
 from mmfrcnn.data.formats.coco.dataset import CocoJsonDataset
@@ -14,6 +15,7 @@ from mmfrcnn.data.transforms.rotation import TightRotate
 from mmfrcnn.data.transforms.tiles import CutTiles
 
 regular.install()
+stored_files.install()
 
 __all__ = [
     'CocoJsonDataset',

@@ -8,7 +8,6 @@ float32.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfrcnn.compat.checkpoint_bounds import unpacks_to_more
 from mmfrcnn.errors import UserError
 from mmfrcnn.files import written_whole
 
@@ -120,29 +120,45 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         UserError: If it is missing, or no such file.
     """
     try:
+        if unpacks_to_more(Path(path)):
+            raise ValueError('it is compressed, and may unpack to any size')
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ARRAYS}
+        if not _fit(**arrays):
+            raise ValueError('its arrays do not fit each other')
     except FileNotFoundError:
         raise UserError(
             f'no such file of proposals: {path}. `mmfrcnn store-proposals` makes one '
             'from a trained RPN'
         ) from None
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError) as e:
-        raise UserError(_not_proposals(path, str(e))) from e
-    except zipfile.BadZipFile as error:
-        raise UserError(_not_proposals(path, str(error))) from error
-    images, rows = len(arrays['image_ids']), len(arrays['boxes'])
-    ends = arrays['ends']
-    if (
-        arrays['sizes'].shape != (images, 2)
-        or ends.shape != (images,)
-        or arrays['boxes'].shape != (rows, 4)
-        or arrays['scores'].shape != (rows,)
-        or (np.diff(ends, prepend=0) < 0).any()
-        or (ends[-1] if images else 0) != rows
-    ):
-        raise UserError(_not_proposals(path, 'its arrays do not fit each other'))
+    except Exception as error:  # numpy and zipfile raise any, of a damaged file
+        reason = str(error).partition('\n')[0] or type(error).__name__
+        raise UserError(_not_proposals(path, reason)) from error
     return arrays
+
+
+def _fit(
+    image_ids: np.ndarray,
+    sizes: np.ndarray,
+    ends: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+) -> bool:
+    """Whether arrays are of the shapes that a file of proposals has.
+
+    A member of an archive that is no array comes as its bytes.
+    """
+    if not isinstance(image_ids, np.ndarray) or image_ids.ndim != 1:
+        return False
+    images, rows = len(image_ids), len(boxes)
+    return (
+        sizes.shape == (images, 2)
+        and ends.shape == (images,)
+        and boxes.shape == (rows, 4)
+        and scores.shape == (rows,)
+        and not (np.diff(ends, prepend=0) < 0).any()
+        and (ends[-1] if images else 0) == rows
+    )
 
 
 def _not_proposals(path: str, reason: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmfrcnn.compat.model_size import no_larger_than
 from mmfrcnn.data.images import UnreadableImageError, decodable, find_images
 from mmfrcnn.deploy.device import check_device
 from mmfrcnn.deploy.found import Found
@@ -83,8 +84,11 @@ class Detector:
         check_precision(precision, self.device, 'precision')
         checkpoint = find_checkpoint(source)
         loaded = read_checkpoint(str(checkpoint))
+        bound: AbstractContextManager = nullcontext()
         if config is None:
             chosen = find_config(source, checkpoint, loaded)
+            weights = loaded.get('state_dict', loaded)
+            bound = no_larger_than(weights, str(checkpoint))
         else:
             chosen = given_config(config)
         self._arguments = {
@@ -101,14 +105,15 @@ class Detector:
         if tiles:
             chosen = copy.deepcopy(chosen)
             use_tiles(chosen, tiles, tile_overlap)
-        self._network = _build(
-            chosen,
-            loaded,
-            str(checkpoint),
-            self.device,
-            compiled=compiled,
-            precision=precision,
-        )
+        with bound:
+            self._network = _build(
+                chosen,
+                loaded,
+                str(checkpoint),
+                self.device,
+                compiled=compiled,
+                precision=precision,
+            )
         self.classes = self._network.classes
         self._computing = threading.Lock()
         self._of_thread = threading.local()

@@ -68,7 +68,7 @@ def find_config(source: str | Path, checkpoint: Path, loaded: dict[str, Any]) ->
     Raises:
         UserError: If there is none, or it is more than harmless values.
     """
-    beside = sorted(checkpoint.parent.glob('*.py'))
+    beside = sorted(f for f in checkpoint.parent.glob('*.py') if f.is_file())
     if stored_text(loaded) or Path(source).is_file() or len(beside) != 1:
         return Config(stored_config(loaded, str(checkpoint), REMEDY))
     text = beside[0].read_text('utf-8', errors='replace')

@@ -112,7 +112,7 @@ def test_a_broken_yolo_line_is_named(make_yolo, line, message):
     ('names', 'message'),
     [
         ('nc: 2', 'no "names"'),
-        ('names: [Cat', 'no "names"'),
+        ('names: [Cat', 'broken YAML'),
         ('names: {0: Cat, 2: Dog}', 'names has no 1; it must count 0, 1, 2'),
         ('names: [Cat, ~]', 'class 1 reads as None'),
         ('names: Cat', 'no "names"'),

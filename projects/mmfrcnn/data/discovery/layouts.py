@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml  # type: ignore[import-untyped]
-
 from mmfrcnn.data.discovery.json_kinds import json_kind
 from mmfrcnn.data.discovery.listing import (
     Listing,
@@ -25,6 +23,7 @@ from mmfrcnn.data.discovery.listing import (
 )
 from mmfrcnn.data.formats.coco.read import read_coco
 from mmfrcnn.data.formats.csv_table import COLUMNS, SIDES, read_rows
+from mmfrcnn.data.formats.documents import read_yaml
 from mmfrcnn.data.formats.voc import voc_splits
 from mmfrcnn.data.formats.yolo.sources import NAMES_FILES, named_sources, split_sources
 from mmfrcnn.errors import UserError, first_of
@@ -227,8 +226,8 @@ def _label_files(listing: Listing) -> list[Path]:
 def _names_splits(file: Path) -> bool:
     """Whether a YAML file names classes, and images of a split."""
     try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml(file)
+    except UserError:
         return False
     return isinstance(content, dict) and {'names', 'train'} <= content.keys()
 

@@ -15,7 +15,6 @@ looked for by name, with and without the mark that an upload puts before it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from urllib.parse import unquote
 
 from mmdet.registry import DATASETS
 
+from mmfrcnn.data.formats.documents import read_json
 from mmfrcnn.data.formats.pictures import (
     OUTLINE,
     Box,
@@ -73,11 +73,9 @@ def read_label_studio(
         UserError: If the file or an image is missing or broken, or a task is.
     """
     try:
-        tasks = json.loads(path.read_bytes())
+        tasks = read_json(path)
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
     if not isinstance(tasks, list):
         raise UserError(f"{path}: not Label Studio's export: it is no list of tasks")
     files = _by_name(images)

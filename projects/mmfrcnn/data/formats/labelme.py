@@ -12,7 +12,6 @@ taken. Points and lines are no objects with a box, and are left out by name.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from tqdm import tqdm
 
+from mmfrcnn.data.formats.documents import read_json
 from mmfrcnn.data.formats.pictures import (
     OUTLINE,
     Box,
@@ -69,7 +69,7 @@ def read_labelme(folder: Path, root: Path) -> tuple[list[str], list[Picture]]:
         raise UserError(f'no such folder of LabelMe files: {folder}')
     pictures = []
     for file in tqdm(sorted(folder.rglob('*.json')), f'reading {folder}', delay=3):
-        content = _content(file)
+        content = read_json(file)
         if is_labelme(content):
             pictures.append(_picture(content, file, root))
     if not pictures:
@@ -81,13 +81,6 @@ def read_labelme(folder: Path, root: Path) -> tuple[list[str], list[Picture]]:
 def is_labelme(content: object) -> bool:
     """Whether the content of a JSON file is LabelMe's."""
     return isinstance(content, dict) and isinstance(content.get('shapes'), list)
-
-
-def _content(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f'{file}: broken JSON ({error}). Is it cut off?') from error
 
 
 def _picture(content: dict, file: Path, root: Path) -> Picture:

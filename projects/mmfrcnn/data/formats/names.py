@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
+from mmfrcnn.data.formats.documents import read_yaml
 from mmfrcnn.errors import UserError
 
 
@@ -35,9 +34,8 @@ def read_class_names(path: Path) -> list[str]:
         UserError: If the file is missing or broken, or names are missing or repeated.
     """
     try:
-        text = path.read_text(encoding='utf-8-sig')
         if path.suffix in ('.yaml', '.yml'):
-            content = yaml.safe_load(text) or {}
+            content = read_yaml(path) or {}
             names = _listed(content['names'], path)
             if content.get('kpt_shape'):
                 raise UserError(
@@ -46,12 +44,13 @@ def read_class_names(path: Path) -> list[str]:
                     'line, and take kpt_shape out'
                 )
         else:
+            text = path.read_text(encoding='utf-8-sig')
             names = [line.strip() for line in text.rstrip().splitlines()]
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file of class names') from error
     except UnicodeDecodeError as error:
         raise UserError(f'{path}: not text in UTF-8 ({error})') from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         message = f'{path}: no "names", a list or 0: ..., 1: ... ({error})'
         raise UserError(message) from error
     if not names or '' in names:

@@ -42,8 +42,6 @@ def read_coco(
         content = load_coco(path, notes)
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
     tables = [_table(content, key, path) for key in ('categories', 'images')]
     names = {
         _id(entry, 'id', path, 'categories'): str(
@@ -90,7 +88,7 @@ def read_coco_names(path: str | Path) -> tuple[list[str], list[str]]:
         # What groups others may be a class by the annotations.
         if len(set(names)) == len(names) and not grouping(entries, ()):
             return names, []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass  # a mistake, or merely unusual
     names, _, groups = read_coco(path)
     return [name for name in names if name not in groups], groups

@@ -10,7 +10,6 @@ data set, the metric and the checks. What is wrong beyond that is left for
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from mmdet.datasets.api_wrappers import COCO, COCOPanoptic
 
+from mmfrcnn.data.formats.documents import read_json
 from mmfrcnn.errors import UserError
 
 CROWD = {
@@ -40,10 +40,9 @@ def load_coco(path: str | Path, notes: list[str] | None = None) -> Any:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no JSON.
-        UserError: If what it says can be taken in two ways, by name.
+        UserError: If it is no JSON, or what it says can be taken in two ways, by name.
     """
-    content = json.loads(Path(path).read_bytes())
+    content = read_json(Path(path))
     try:
         return make_regular(content, notes)
     except UserError as error:

@@ -20,8 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
+from mmfrcnn.data.formats.documents import read_yaml
 from mmfrcnn.data.formats.names import read_names
 from mmfrcnn.data.images import SUFFIXES, find_images
 from mmfrcnn.errors import UserError, first_of
@@ -79,10 +78,7 @@ def named_sources(file: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
     Raises:
         UserError: If the file is broken, or a part of what a split names is not there.
     """
-    try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f'{file}: broken YAML ({error})') from error
+    content = read_yaml(file)
     content = content if isinstance(content, dict) else {}
     found: dict[str, list[Path]] = {}
     absent: dict[str, str] = {}

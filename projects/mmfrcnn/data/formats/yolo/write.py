@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from mmfrcnn.data.formats.decimals import as_text, exact
+from mmfrcnn.data.formats.documents import read_yaml
 from mmfrcnn.data.formats.pictures import Object, Picture, Split
 from mmfrcnn.data.formats.writing import Images, stem, write_lines, write_text
 
@@ -33,7 +34,7 @@ def write_yolo(split: Split, root: Path, place: Images) -> None:
         write_lines(root / 'labels' / split.name / f'{stem(picture)}.txt', lines)
     write_lines(root / 'classes.txt', split.classes)
     path = root / 'data.yaml'
-    content = yaml.safe_load(path.read_text(encoding='utf-8')) if path.exists() else {}
+    content = read_yaml(path) if path.exists() else {}
     content[split.name] = f'images/{split.name}'
     content['names'] = dict(enumerate(split.classes))
     write_text(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
