@@ -58,7 +58,7 @@ def test_annotations_execute_nothing_and_end_in_one_line(kind, name, mark, tmp_p
     assert not is_marked(mark) and file.read_text() == text
 
 
-@pytest.mark.parametrize('name', JSON.keys() - {'no number'})
+@pytest.mark.parametrize('name', [one for one in JSON if one != 'no number'])
 def test_mmdets_data_sets_say_it_too(name, tmp_path):
     path = tmp_path / 'x.json'
     path.write_text(JSON[name])
