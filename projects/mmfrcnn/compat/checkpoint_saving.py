@@ -113,7 +113,10 @@ def _removing_later(method: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(method)
     def saving(self: Any, *args: Any, **kwargs: Any) -> None:
-        backend = self.file_backend
+        backend = getattr(self, 'file_backend', None)
+        if backend is None:  # nothing is trained, so nothing is saved
+            method(self, *args, **kwargs)
+            return
         self.file_backend = patient = _RemovesLater(backend)
         try:
             method(self, *args, **kwargs)
