@@ -47,6 +47,9 @@ def test_a_run_is_reported_compared_and_reported_again(run, tmp_path, capsys):
     assert len(columns.object_label) == objects['total']
     errors = json.loads((run / 'report/label_errors.json').read_text())
     assert len(errors['annotations']) == record['label_errors']['count']
+    likely = sum(one['attributes']['certainty'] >= 0.5 for one in errors['annotations'])
+    said = [one for one in record['sentences'] if 'likely wrong or missing' in one]
+    assert [one.split()[0] for one in said] == [str(likely)] * (likely > 0)
     assert 'losses in training' in (run / 'report.html').read_text()
     assert str(run) in record['command']
 

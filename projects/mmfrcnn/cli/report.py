@@ -36,11 +36,11 @@ from mmfrcnn.cli.test import build_tester
 from mmfrcnn.deploy.prepare import FastInferenceHook
 from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.figures import compare, figures_of
-from mmfrcnn.evaluation.label_errors import label_errors
+from mmfrcnn.evaluation.label_errors import LabelError, label_errors
 from mmfrcnn.evaluation.ledger.columns import Columns
 from mmfrcnn.report.advice import Advice, advice_for
 from mmfrcnn.report.facts import Facts
-from mmfrcnn.report.page import Origin
+from mmfrcnn.report.page import LIKELY, Origin
 from mmfrcnn.report.words import in_words
 from mmfrcnn.training.pictures import history
 from mmfrcnn.weights.checkpoints import check_checkpoint
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
     figures = figures_of(columns)
     comparison = None if other is None else compare(other, columns)
     advice, errors = advice_for(facts), label_errors(columns)
-    origin = _origin(args, config, run_folder, _sentences(args, facts, comparison))
+    sentences = _sentences(args, facts, errors, comparison)
+    origin = _origin(args, config, run_folder, sentences)
     write_report(folder, facts, figures, advice, errors, origin, comparison)
     _print(advice, comparison, folder)
 
@@ -133,13 +134,20 @@ def _origin(
 
 
 def _sentences(
-    args: argparse.Namespace, facts: Facts, comparison: dict[str, Any] | None
+    args: argparse.Namespace,
+    facts: Facts,
+    errors: list[LabelError],
+    comparison: dict[str, Any] | None,
 ) -> list[str]:
-    """Say what became of the objects, and which run is better."""
-    if comparison is None:
-        return [in_words(facts.held_out)]
-    compared = f'A: {args.against}; B: this run. {comparison["sentence"]}'
-    return [in_words(facts.held_out), compared]
+    """Say what became of the objects, what labels look like, which run is better."""
+    sentences = [in_words(facts.held_out)]
+    likely = sum(one.certainty >= LIKELY for one in errors)
+    if likely:
+        sentences.append(f'{likely} labels are likely wrong or missing: see below.')
+    if comparison is not None:
+        compared = f'A: {args.against}; B: this run. {comparison["sentence"]}'
+        sentences.append(compared)
+    return sentences
 
 
 def _data(config: Config) -> str:
