@@ -34,6 +34,7 @@ from mmfrcnn.cli.runtime import (
 from mmfrcnn.cli.trackers import add_trackers, check_trackers
 from mmfrcnn.errors import UserError
 from mmfrcnn.modeling.sampler import forget_draws
+from mmfrcnn.training.accumulated import AccumulatedGradientsHook
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
 from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.cuda_graphs import CudaGraphHook
@@ -81,6 +82,7 @@ def _train(config: Config, args: argparse.Namespace) -> Runner:
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
         runner.register_hook(DataWaitHook())
         runner.register_hook(GradientHook())
+        runner.register_hook(AccumulatedGradientsHook())
         runner.register_hook(ResultsHook())
         runner.register_hook(PicturesHook())
         if progress:

@@ -17,6 +17,8 @@ from mmengine.runner import Runner
 RESULTS = 'results.csv'
 Row: TypeAlias = dict[str, str]
 FIRST = ('epoch', 'iteration')
+AVERAGED = 'averaged_in_results'
+"""What a checkpoint says of how much of each log the last row has averaged."""
 
 
 @HOOKS.register_module()
@@ -32,13 +34,17 @@ class ResultsHook(Hook):
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self._names: dict[str, None] = {}
+        self._found: dict[str, int] = {}
         self._seen: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Take over the rows of a run that is resumed."""
-        scalars = runner.message_hub.log_scalars.items()
-        self._seen = {name: len(buffer.data[0]) for name, buffer in scalars}
+        hub = runner.message_hub
+        scalars = hub.log_scalars.items()
+        self._found = {name: len(buffer.data[0]) for name, buffer in scalars}
+        if runner.iter:
+            self._seen = dict(hub.runtime_info.get(AVERAGED, {}))
+        hub.update_info(AVERAGED, self._seen)
         if not is_main_process():
             return
         path = Path(runner.work_dir) / RESULTS
@@ -59,7 +65,8 @@ class ResultsHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Learn the names of what is averaged."""
-        self._names |= dict.fromkeys(f'train/{name}' for name in outputs or ())
+        for name in (f'train/{name}' for name in outputs or ()):
+            self._seen.setdefault(name, self._found.get(name, 0))
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
@@ -70,9 +77,9 @@ class ResultsHook(Hook):
         if 'train/lr' in runner.message_hub.log_scalars:
             values['lr'] = runner.message_hub.get_scalar('train/lr').current()
         scalars = runner.message_hub.log_scalars
-        for name in (name for name in self._names if name in scalars):
+        for name in (name for name in self._seen if name in scalars):
             length = len(scalars[name].data[0])
-            new = length - self._seen.get(name, 0)
+            new = length - self._seen[name]
             self._seen[name] = length
             # Fewer than before: alternating training has begun a step, and they anew.
             if new:
