@@ -40,6 +40,12 @@ def parse_args() -> argparse.Namespace:
         'GPU only); without a value, bfloat16 where the device has it',
     )
     parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='train so that the same command gives the same weights, to the bit, on '
+        "the same machine; with seed 0 where the config's randomness has none",
+    )
+    parser.add_argument(
         '--profile',
         action='store_true',
         help='say in the log where the time of a step goes, stage by stage, and write '

@@ -11,7 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.dist import get_rank
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, loops
+from mmengine.runner import (
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    Runner,
+    loops,
+)
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -20,6 +25,9 @@ from mmfrcnn.data.randomness import seed_generators
 
 LENGTH = 'iterations_an_epoch'
 """What a checkpoint says of the epochs that its iterations were counted in."""
+VALIDATED = 'validated_after'
+"""The iteration whose validation a checkpoint has in it; mmengine writes the checkpoint
+of an iteration before its validation, and once more after the best one."""
 
 
 def install() -> None:
@@ -76,7 +84,7 @@ def run_iterations(loop: IterBasedTrainLoop) -> nn.Module:
     runner.call_hook('before_train_epoch')  # the whole training is one
     settle_order(runner, loop.dataloader)
     loop.dataloader_iterator.begin(runner.seed, loop._iter)
-    if loop._iter > 0:
+    if _is_resumed(loop):
         _validate_iteration(loop)
     while loop._iter < loop._max_iters and not loop.stop_training:
         runner.model.train()
@@ -94,8 +102,7 @@ def _validate_iteration(loop: IterBasedTrainLoop) -> None:
     done = loop._iter
     due = done % loop.val_interval == 0 or done == loop._max_iters
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
-        seed_iteration(loop.runner)
-        loop.runner.val_loop.run()
+        _validate(loop.runner)
 
 
 def run_epochs(loop: EpochBasedTrainLoop) -> nn.Module:
@@ -108,7 +115,7 @@ def run_epochs(loop: EpochBasedTrainLoop) -> nn.Module:
     done = loop._iter - loop._epoch * length
     # Of epochs of another length, the iterations say nothing here.
     loop.batches_done = done if before == length and 0 < done <= length else 0
-    if loop._epoch > 0 and not loop.batches_done:
+    if _is_resumed(loop) and not loop.batches_done:
         _validate_epoch(loop)
     while loop._epoch < loop._max_epochs and not loop.stop_training:
         loop.run_epoch()
@@ -136,8 +143,19 @@ def _validate_epoch(loop: EpochBasedTrainLoop) -> None:
     done = loop._epoch
     due = done % loop.val_interval == 0 or done == loop._max_epochs
     if loop.runner.val_loop is not None and done >= loop.val_begin and due:
-        seed_iteration(loop.runner)
-        loop.runner.val_loop.run()
+        _validate(loop.runner)
+
+
+def _is_resumed(loop: Any) -> bool:
+    """Whether it goes on from a checkpoint without the validation that follows it."""
+    validated = loop.runner.message_hub.runtime_info.get(VALIDATED, 0)
+    return loop._iter > 0 and validated != loop._iter
+
+
+def _validate(runner: Runner) -> None:
+    runner.message_hub.update_info(VALIDATED, runner.iter)
+    seed_iteration(runner)
+    runner.val_loop.run()
 
 
 def seed_iteration(runner: Runner) -> None:
