@@ -8,6 +8,8 @@ all of that is a function of (seed, epoch, position) and (seed, iteration).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.dist import get_rank
@@ -53,6 +55,10 @@ class Batches:
         self._epoch = 0
         self._iterator: Any = None
 
+    def _shutdown_workers(self) -> None:
+        """Be told as torch's iterators are."""
+        _let_go(self._iterator)
+
     def begin(self, seed: int, done: int) -> None:
         """Go on as after so many batches."""
         self._seed = seed
@@ -84,14 +90,15 @@ def run_iterations(loop: IterBasedTrainLoop) -> nn.Module:
     runner.call_hook('before_train_epoch')  # the whole training is one
     settle_order(runner, loop.dataloader)
     loop.dataloader_iterator.begin(runner.seed, loop._iter)
-    if _is_resumed(loop):
-        _validate_iteration(loop)
-    while loop._iter < loop._max_iters and not loop.stop_training:
-        runner.model.train()
-        batch = next(loop.dataloader_iterator)
-        seed_iteration(runner)
-        loop.run_iter(batch)
-        _validate_iteration(loop)
+    with _workers_let_go(loop):
+        if _is_resumed(loop):
+            _validate_iteration(loop)
+        while loop._iter < loop._max_iters and not loop.stop_training:
+            runner.model.train()
+            batch = next(loop.dataloader_iterator)
+            seed_iteration(runner)
+            loop.run_iter(batch)
+            _validate_iteration(loop)
     runner.call_hook('after_train_epoch')
     runner.call_hook('after_train')
     return runner.model
@@ -115,11 +122,12 @@ def run_epochs(loop: EpochBasedTrainLoop) -> nn.Module:
     done = loop._iter - loop._epoch * length
     # Of epochs of another length, the iterations say nothing here.
     loop.batches_done = done if before == length and 0 < done <= length else 0
-    if _is_resumed(loop) and not loop.batches_done:
-        _validate_epoch(loop)
-    while loop._epoch < loop._max_epochs and not loop.stop_training:
-        loop.run_epoch()
-        _validate_epoch(loop)
+    with _workers_let_go(loop):
+        if _is_resumed(loop) and not loop.batches_done:
+            _validate_epoch(loop)
+        while loop._epoch < loop._max_epochs and not loop.stop_training:
+            loop.run_epoch()
+            _validate_epoch(loop)
     runner.call_hook('after_train')
     return runner.model
 
@@ -131,7 +139,8 @@ def run_epoch(loop: EpochBasedTrainLoop) -> None:
     runner.model.train()
     done, loop.batches_done = getattr(loop, 'batches_done', 0), 0
     begin_pass(loop.dataloader, runner.seed, loop._epoch, done)
-    for index, batch in enumerate(loop.dataloader, start=done):
+    loop.dataloader_iterator = iter(loop.dataloader)
+    for index, batch in enumerate(loop.dataloader_iterator, start=done):
         seed_iteration(runner)
         loop.run_iter(index, batch)
     runner.call_hook('after_train_epoch')
@@ -156,6 +165,27 @@ def _validate(runner: Runner) -> None:
     runner.message_hub.update_info(VALIDATED, runner.iter)
     seed_iteration(runner)
     runner.val_loop.run()
+
+
+@contextmanager
+def _workers_let_go(loop: Any) -> Iterator[None]:
+    """Let the loaders' workers go at the end, while they can be told to.
+
+    Where Python collects the loaders, the queues to the workers may be closed before
+    the word is in them, and torch waits five seconds for each.
+    """
+    try:
+        yield
+    finally:
+        _let_go(getattr(loop, 'dataloader_iterator', None))
+        if loop.runner.val_loop is not None:
+            _let_go(getattr(loop.runner.val_loop.dataloader, '_iterator', None))
+
+
+def _let_go(iterator: Any) -> None:
+    shut_down = getattr(iterator, '_shutdown_workers', None)
+    if shut_down is not None:  # there are workers
+        shut_down()
 
 
 def seed_iteration(runner: Runner) -> None:
