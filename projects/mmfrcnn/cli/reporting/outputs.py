@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmfrcnn.cli.outputs import check_file, write_whole
+from mmfrcnn.cli.outputs import check_file
 from mmfrcnn.evaluation.label_errors import LabelError, write_label_errors
+from mmfrcnn.files import write_whole
 from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
 from mmfrcnn.report.page import Origin, render
