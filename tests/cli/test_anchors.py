@@ -17,6 +17,7 @@ import torch
 from mmdet.models.task_modules import AnchorGenerator, MaxIoUAssigner
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torchvision.ops import box_iou
 
@@ -34,6 +35,12 @@ PLAIN = dict(
     type='AnchorGenerator', strides=STRIDES, scales=[4], ratios=[0.5, 1.0, 2.0]
 )
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7)
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    """Find mmdet's parts, whatever ran before: the command itself sees to it."""
+    init_default_scope('mmdet')
 
 
 def image(boxes, size, ignored=()) -> ImageBatch:
