@@ -209,6 +209,8 @@ def test_the_site_is_built_without_a_connection(tmp_path):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     pages = list(tmp_path.rglob('*.html'))
+    # Where capitals make no other name, a page would be written over another.
+    assert len({str(page).lower() for page in pages}) == len(pages)
     for page in pages:
         loaded = Loaded()
         loaded.feed(page.read_text('utf-8'))
