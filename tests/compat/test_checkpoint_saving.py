@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmfrcnn.compat.checkpoint_file import damage_of
 from mmfrcnn.compat.checkpoint_saving import _removing_later, _save
 from mmfrcnn.errors import UserError
 from mmfrcnn.files import written_whole
+from mmfrcnn.weights.checkpoints import read_checkpoint
 from tests.end_to_end.tiny import make_config, run_here
 
 
@@ -95,6 +97,31 @@ def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
         assert found['state_dict'].keys() == weights.keys()
         assert all(torch.equal(found['state_dict'][k], weights[k]) for k in weights)
     assert 200 < refused < 600
+
+
+def test_damage_is_looked_for_once_and_said_in_one_line(tmp_path, monkeypatch):
+    file, looked = tmp_path / 'weights.pth', []
+    save_checkpoint({'state_dict': {'weight': torch.ones(50)}}, str(file))
+    testzip = zipfile.ZipFile.testzip
+
+    def counted(archive):
+        looked.append(archive.filename)
+        return testzip(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', counted)
+    assert read_checkpoint(str(file))['state_dict']['weight'].sum() == 50
+    assert looked == [str(file)]
+
+    data = file.read_bytes()
+    place = data.index(torch.ones(50).numpy().tobytes()) + 100
+    file.write_bytes(data[:place] + b'\1' + data[place + 1 :])
+    with pytest.raises(UserError) as refused:
+        read_checkpoint(str(file))
+    assert looked == [str(file)] * 2
+    assert str(refused.value) == (
+        f'{file} ({len(data)} bytes) is not a complete checkpoint: archive/data/0 in '
+        'it was changed since it was written. Use another'
+    )
 
 
 @pytest.mark.parametrize('trouble', [OSError(28, 'No space left'), KeyboardInterrupt()])

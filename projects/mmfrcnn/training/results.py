@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from mmfrcnn.files import write_whole
 
 RESULTS = 'results.csv'
 Row: TypeAlias = dict[str, str]
@@ -111,12 +114,11 @@ def read_results(path: Path | str) -> list[Row]:
 def write_results(path: Path, rows: Sequence[Row]) -> None:
     """Write rows, whose keys may differ; whoever reads meanwhile reads whole ones."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    fresh = path.with_suffix('.tmp')
-    with open(fresh, 'w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, list(columns), restval='')
-        writer.writeheader()
-        writer.writerows(rows)
-    fresh.replace(path)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(columns), restval='')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, table.getvalue())
 
 
 def best_row(rows: Sequence[Row], metric: str) -> Row | None:
