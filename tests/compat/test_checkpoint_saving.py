@@ -151,6 +151,16 @@ def test_addresses_are_left_to_mmengine(given):
     assert calls == [(*given, None, None)[:3]]
 
 
+class Runner:
+    """Notes what its hooks are called for."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def call_hook(self, name: str) -> None:
+        self.called.append(name)
+
+
 class Hook:
     """What mmengine's hook has, and saves either a file's successor or itself anew."""
 
@@ -159,7 +169,8 @@ class Hook:
     def __init__(self) -> None:
         self.file_backend = LocalBackend()
 
-    def save(self, old: Path, new: Path, fails: bool = False) -> None:
+    def save(self, runner: Runner, old: Path, new: Path, fails: bool = False) -> None:
+        assert runner.called == ['before_saving']
         self.file_backend.remove(str(old))
         assert old.exists() and self.file_backend.isfile(str(old))
         if fails:
@@ -167,8 +178,8 @@ class Hook:
         with written_whole(new) as stream:
             stream.write(b'new')
 
-    def save_both(self, old: Path, new: Path) -> None:
-        self.patient_save(old, new)
+    def save_both(self, runner: Runner, old: Path, new: Path) -> None:
+        self.patient_save(Runner(), old, new)
         assert old.exists()
 
     patient_save = _removing_later(save)
@@ -179,12 +190,12 @@ def test_what_is_replaced_goes_when_the_new_one_is_there(tmp_path):
     hook, old, new = Hook(), tmp_path / 'old', tmp_path / 'new'
     old.touch()
     with pytest.raises(UserError):
-        hook.patient_save(old, new, fails=True)
+        hook.patient_save(Runner(), old, new, fails=True)
     assert old.exists() and type(hook.file_backend) is LocalBackend
-    hook.patient_save_both(old, new)
+    hook.patient_save_both(Runner(), old, new)
     assert not old.exists() and new.exists()
     # The best of an epoch may be saved under the name that it has already.
-    hook.patient_save(new, new)
+    hook.patient_save(Runner(), new, new)
     assert new.read_bytes() == b'new'
     assert json.dumps([one.name for one in tmp_path.iterdir()]) == '["new"]'
 
