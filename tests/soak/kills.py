@@ -73,15 +73,26 @@ def finish(running: Sequence) -> float:
     return time.monotonic() - begun
 
 
-def kill(running: Sequence, after: float) -> bool:
-    """Kill a training some seconds later; return whether it was still there."""
-    time.sleep(after)
+def kill(running: Sequence, folder: Path, draw: random.Random, step: float) -> bool:
+    """Kill a training at a random moment; return whether it was still there."""
+    done = iterations_in(folder)
+    wanted = draw.randint(done, ITERATIONS)
+    while iterations_in(folder) < wanted and running[0].exitcode is None:
+        time.sleep(step / 20)
+    # Before there is any new checkpoint: while it starts and gets its data.
+    time.sleep(draw.uniform(0, step if wanted > done else 10 * step))
     alive = [process for process in running if process.exitcode is None]
     for process in alive:
         process.kill()
     for process in running:
         process.join()
     return bool(alive)
+
+
+def iterations_in(folder: Path) -> int:
+    """Return how far the checkpoints of a work folder go."""
+    names = (path.stem.partition('_')[2] for path in folder.glob('iter_*.pth'))
+    return max(map(int, names), default=0)
 
 
 def what_differs(one: Path, other: Path) -> list[str]:
@@ -103,17 +114,20 @@ def attack(name: str, folder: Path, kills: int, draw: random.Random) -> list[str
         work_dir = folder / f'run{runs}'
         for _ in range(min(KILLS_A_RUN, kills - done)):
             running = start(config, work_dir, processes)
-            if not kill(running, draw.uniform(0.3, 1) * length):
+            if not kill(running, work_dir, draw, length / ITERATIONS / 2):
                 break
             done += 1
-            reached = [int(p.stem.partition('_')[2]) for p in work_dir.glob('iter*')]
-            where.append(max(reached, default=0))
+            where.append(iterations_in(work_dir))
         finish(start(config, work_dir, processes))
         found = what_differs(folder / 'whole', work_dir)
-        wrong += [f'{work_dir}: {found[:5]}'] * bool(found)
+        if found:
+            wrong.append(f'{work_dir}: {found[:5]}')
+        shutil.rmtree(work_dir)
         runs += 1
-        shutil.rmtree(work_dir) if not found else None
-    print(f'{name}: {done} kills in {runs} trainings, last checkpoints then {where}')
+    print(
+        f'{name}: {done} kills in {runs} trainings, last iterations then {where}',
+        flush=True,
+    )
     return wrong
 
 

@@ -14,6 +14,17 @@ from tests.end_to_end.tiny import make_config
 
 ITERATIONS = 12
 
+# The version has the commit in it of the folder that a run is started in.
+OWN = (
+    'best_ckpt',
+    'cfg',
+    'eta',
+    'experiment_name',
+    'last_ckpt',
+    'mmengine_version',
+    'time',
+)
+
 RANDOM = """
 _base_ = 'tiny.py'
 load = [
@@ -85,11 +96,9 @@ def write_config(
 def load(path: Path) -> dict[str, Any]:
     """Return a checkpoint without what any two runs differ in: times and folders."""
     content = torch.load(path, weights_only=True)
-    for key in ('time', 'experiment_name', 'cfg'):
-        del content['meta'][key]
-    info = content['message_hub']['runtime_info']
-    for key in ('last_ckpt', 'best_ckpt', 'eta', 'cfg', 'experiment_name'):
-        info.pop(key, None)
+    for part in (content['meta'], content['message_hub']['runtime_info']):
+        for key in OWN:
+            part.pop(key, None)
     return content
 
 
