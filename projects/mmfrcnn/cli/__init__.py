@@ -13,6 +13,8 @@ import sys
 from datetime import timedelta
 from importlib import import_module
 
+import torch
+
 from mmfrcnn.errors import UserError
 
 UNUSABLE_PATH = (
@@ -46,6 +48,11 @@ def run_command(name: str, args: argparse.Namespace) -> int:
         return 2
     except UNUSABLE_PATH as error:
         _complain(f'{error.filename}: {error.strerror}')
+        return 2
+    except torch.OutOfMemoryError as error:
+        from mmfrcnn.cli.out_of_memory import explain_out_of_memory
+
+        _complain(explain_out_of_memory(name, error))
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
