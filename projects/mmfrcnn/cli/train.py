@@ -23,6 +23,7 @@ from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.introduction import introduction
 from mmfrcnn.cli.out_of_memory import while_memory_lasts
 from mmfrcnn.cli.precision import use_mixed_precision
+from mmfrcnn.cli.rollback import Rollback
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
@@ -70,15 +71,19 @@ def train_from(args: argparse.Namespace) -> Runner:
     choose_start(config, args.resume)
     evaluate_each_class(config, 'val')
     add_trackers(config, args.log)
-    runner = while_memory_lasts(lambda: _train(config, args), config)
+    rollback = Rollback(config, args.on_nan)
+    runner = rollback.while_it_diverges(
+        lambda: while_memory_lasts(lambda: _train(config, args, rollback), config)
+    )
     leave_processes()
     return runner
 
 
-def _train(config: Config, args: argparse.Namespace) -> Runner:
+def _train(config: Config, args: argparse.Namespace, rollback: Rollback) -> Runner:
     with explained(config, ['train', 'val']), console(args.verbose) as progress:
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        runner.register_hook(rollback.hook())
         runner.register_hook(DataWaitHook())
         runner.register_hook(GradientHook())
         runner.register_hook(ResultsHook())
