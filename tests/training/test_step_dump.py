@@ -48,7 +48,7 @@ def config():
     init_default_scope('mmdet')
     path = ROOT / 'configs/_base_/models/mask-rcnn_r50_fpn.py'
     model = shrink(Config.fromfile(path).model)
-    model.rpn_head.update(init_cfg=None)
+    model.backbone.norm_eval = False
     return Config(dict(model=model))
 
 
@@ -78,9 +78,12 @@ def dumped(config, tmp_path):
     return dump(config, tmp_path)
 
 
-def dump(config, folder, wrapper=OptimWrapper, evaluating=()):
+def dump(config, folder, wrapper=OptimWrapper, evaluating=(), parts=None):
     torch.manual_seed(4)
     model = MODELS.build(copy.deepcopy(config.model)).train()
+    if parts:
+        model.train_only(parts)
+    model.rpn_head.rpn_cls.requires_grad_(False)
     for name in evaluating:
         model.get_submodule(name).eval()
     runner, batch = runner_of(model, config, folder, wrapper), batch_of()
@@ -98,6 +101,7 @@ def replayed(path, config):
     step, weights, _ = read_dump(str(path))
     model = MODELS.build(copy.deepcopy(config.model))
     model.load_state_dict(weights)
+    torch.manual_seed(99)  # of another process
     return replay(model, step), step
 
 
@@ -110,6 +114,25 @@ def test_the_losses_are_those_of_the_step_to_the_bit(config, tmp_path, wrapper):
     assert step.precision == ('fp32' if wrapper is OptimWrapper else 'bf16')
     assert result.losses == expected and len(expected) == 6
     assert result.found is None and not result.reproduced
+
+
+def test_a_step_of_alternating_training(config, tmp_path):
+    config = copy.deepcopy(config)
+    config.model.type = 'AlternatingFasterRCNN'
+    parts = ('backbone', 'neck', 'rpn_head')
+    path, expected = dump(config, tmp_path, parts=parts)
+    result, step = replayed(path, config)
+    assert result.losses == expected and len(expected) == 3
+    assert step.trained_parts == list(parts)
+
+
+def test_what_was_frozen_is_frozen(config, dumped):
+    step, weights, _ = read_dump(str(dumped[0]))
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.load_state_dict(weights)
+    replay(model, step)
+    assert model.rpn_head.rpn_cls.weight.grad is None
+    assert model.rpn_head.rpn_reg.weight.grad is not None
 
 
 def test_the_config_inside_is_enough(config, dumped):
@@ -137,8 +160,10 @@ def sample_of(height=30, width=40):
     sample.gt_instances = InstanceData(
         bboxes=HorizontalBoxes(torch.tensor([[1.0, 2, 9, 8]])),
         labels=torch.tensor([3]),
-        masks=BitmapMasks(masks[..., ::-1], height, width),
+        masks=BitmapMasks(masks, height, width),
     )
+    # As a flip of numpy's leaves it: a view that runs backwards.
+    sample.gt_instances.masks.masks = sample.gt_instances.masks.masks[:, ::-1]
     sample.ignored_instances = InstanceData(
         bboxes=torch.zeros(1, 4), masks=PolygonMasks([[outline]], height, width)
     )
@@ -180,6 +205,21 @@ def test_what_is_of_another_kind_is_refused_by_name(dumped):
             read_dump(str(path))
 
 
+def test_a_gradient_alone_is_reproduced_where_no_loss_was_bad(config, dumped):
+    step, weights, _ = read_dump(str(dumped[0]))
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.load_state_dict(weights)
+    model.rpn_head.rpn_reg.bias.register_hook(lambda gradient: gradient * torch.nan)
+    assert replay(model, step).reproduced
+    step.terms = dict(loss_cls=torch.inf)
+    assert not replay(model, step).reproduced
+
+
+@pytest.mark.parametrize('batch', [None, [], {}, dict(inputs=dict(a=1))])
+def test_a_batch_of_another_kind_is_let_be(batch):
+    assert account(None, Step(1, batch, 0, []), exact=True, **KNOWN) == ''
+
+
 def test_the_innermost_module_is_found_with_what_went_in():
     inner = torch.nn.Linear(2, 2)
     model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Sequential(inner))
@@ -215,13 +255,17 @@ def test_a_full_disk_hides_nothing(config, tmp_path, monkeypatch):
     ('boxes', 'said'),
     [
         ([], '^0 boxes on 1 image$'),
-        ([[1, 1, 5, 9]], '1 box on 1 image; the smallest side is 4 px .box 1 of a.$'),
-        ([[1, 1, 5, 9], [2, 2, 2, 3]], '1 without an area; the smallest side is 0 px'),
-        ([[-9, 1, 5, 9], [0, 0, 99, 9]], '2 reach outside their image; '),
+        ([[1, 1, 5, 9]], '^1 box on 1 image; the smallest side is 4 px .box 1 of a.$'),
+        (
+            [[1, 1, 5, 9], [2, 2, 2, 3]],
+            '1 without an area .box 2 of a.; the smal.* 0 px',
+        ),
+        ([[-9, 1, 5, 9], [0, 0, 99, 9]], '2 outside its image .first box 1 of a.; '),
         ([[0, 0, 41, 31]], '1 box on 1 image; the smallest side is 31 px'),
-        ([[1, 1, 5, 9], [0, 0, torch.nan, 9]], '1 not finite; .* is nan px .box 2 of'),
-        ([[1, 1, torch.inf, 9]], '1 not finite; 1 reaches outside its image; '),
-        ([[9, 9, 1, 1]], '1 without an area; the smallest side is -8 px'),
+        ([[1, 1, 5, 9], [0, 0, torch.nan, 9]], '1 not finite .box 2 of a.; .* is 4 px'),
+        ([[0, 0, torch.nan, 9]], '1 not finite .box 1 of a.; .* is inf px .box 1 of a'),
+        ([[1, 1, torch.inf, 9]], '1 not finite .*; 1 outside .* is 8 px'),
+        ([[9, 9, 1, 1]], '1 without an area .box 1 of a.; the smallest side is -8 px'),
     ],
 )
 def test_boxes_in_words(boxes, said):
@@ -229,3 +273,6 @@ def test_boxes_in_words(boxes, said):
     boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     sample.gt_instances = InstanceData(bboxes=boxes)
     assert re.search(said, describe_boxes([sample]))
+    nothing = DetDataSample()
+    found = describe_boxes([nothing, sample])  # an image without any, and without names
+    assert re.search(said.replace('1 image', '2 images'), found)

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmfrcnn_benchmark.fake_device import DEVICE, fake_device
 
 from mmfrcnn.training.not_finite import guard as module
+from mmfrcnn.training.not_finite import recent as recent_module
 from mmfrcnn.training.not_finite.guard import StepGuard
 from mmfrcnn.training.not_finite.recent import RecentSteps, Step
 
@@ -194,6 +195,41 @@ def test_batches_are_let_go_of_when_they_are_good_and_the_first_bad_one_is_kept(
     assert [ref() is not None for ref in alive] == [False, False, True, False, False]
     recent.wait()
     assert recent.bad.iteration == 3
+
+
+class Event:
+    """Of a copy that arrives when somebody waits for it, at the latest."""
+
+    def __init__(self) -> None:
+        self.arrived = False
+
+    def query(self):
+        return self.arrived
+
+    def synchronize(self):
+        self.arrived = True
+
+
+def test_verdicts_that_are_on_their_way_are_not_waited_for_but_for_many(monkeypatch):
+    events = []
+
+    def on_its_way(fine):
+        events.append(Event())
+        return fine, events[-1]
+
+    monkeypatch.setattr(recent_module, '_on_its_way', on_its_way)
+    recent = RecentSteps()
+    for iteration in range(1, 7):
+        recent.add(Step(iteration, {}, 0, []), torch.tensor(iteration not in (5, 6)))
+    assert recent.bad is None and not any(event.arrived for event in events)
+    recent.wait()
+    assert recent.bad.iteration == 5
+
+    recent = RecentSteps()
+    events.clear()
+    for iteration in range(1, 21):
+        recent.add(Step(iteration, {}, 0, []), torch.tensor(True))
+    assert [event.arrived for event in events] == [True] * 12 + [False] * 8
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')

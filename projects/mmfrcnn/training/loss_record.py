@@ -144,8 +144,8 @@ class LossRecordHook(RuntimeInfoHook):
                 if 'loss' in name or math.isfinite(value):
                     runner.message_hub.update_scalar(f'train/{name}', value)
             bad = _Bad(first + index, _not_finite(values), norms[index])
-            overflows = bad.is_gradient and not is_scaled(runner.optim_wrapper)
-            if not bad.terms and not overflows:
+            counts = bad.is_gradient and not is_scaled(runner.optim_wrapper)
+            if not bad.terms and not counts:
                 self._skipped = 0
                 self._norm = bad.norm if bad.norm is not None else self._norm
                 continue

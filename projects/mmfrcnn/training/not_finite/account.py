@@ -10,6 +10,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
+from torch import Tensor
 
 from mmfrcnn.training.bfloat16 import Bfloat16OptimWrapper
 from mmfrcnn.training.not_finite.boxes import describe_boxes
@@ -34,12 +35,18 @@ def account(runner: Runner, step: Step, exact: bool, **known: Any) -> str:
         exact (bool): Whether the weights are still those with which it was computed.
         known (Any): Its ``terms``, ``rate``, ``gradient_norm``; and ``norm_before``,
             of the update before it, for which None stands too.
+
+    Returns:
+        str: Each line begins with a break; '' for a batch that is not of detection.
     """
+    if not _is_of_detection(step.batch):
+        return ''
     before = known.pop('norm_before')
+    # That of a loss which is not finite is not, either: see `StepGuard`.
+    norm = '' if known['terms'] else f'{_number(known["gradient_norm"])}, and '
     lines = [
         f'boxes: {describe_boxes(_samples(step.batch))}',
-        f'norm of the gradient: {_number(known["gradient_norm"])}, '
-        f'{_number(before)} in the update before',
+        f'norm of the gradient: {norm}{_number(before)} in the update before',
         _dumped(runner, step, exact, known),
     ]
     return ''.join(f'\n  {line}' for line in lines)
@@ -69,6 +76,15 @@ def _dumped(runner: Runner, step: Step, exact: bool, known: dict[str, Any]) -> s
         return f'{path} could not be written: {error.strerror or error}'
     weights = 'the weights before it' if exact else 'weights of some steps later'
     return f'the batch and {weights} are in {path}: mmfrcnn replay {path}'
+
+
+def _is_of_detection(batch: Any) -> bool:
+    """Whether it is one batch of images, not several as of semi-supervised training."""
+    return (
+        isinstance(batch, dict)
+        and isinstance(batch.get('inputs'), Tensor | list | tuple)
+        and isinstance(batch.get('data_samples'), list | tuple)
+    )
 
 
 def _samples(batch: Any) -> list[Any]:

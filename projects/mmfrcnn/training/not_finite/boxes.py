@@ -9,11 +9,9 @@ import torch
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
-_REACH = ('reaches outside its image', 'reach outside their image')
-
 
 def describe_boxes(samples: Sequence[Any]) -> str:
-    """Say how many ground-truth boxes there are, which is the smallest, what is odd.
+    """Say how many ground-truth boxes there are, what is odd, and the smallest side.
 
     Args:
         samples (Sequence): Data samples with ``gt_instances``, boxes in pixels of the
@@ -26,8 +24,8 @@ def describe_boxes(samples: Sequence[Any]) -> str:
         >>> boxes = torch.tensor([[0.0, 0, 9, 9], [40, 2, 60, 2.5]])
         >>> image.gt_instances = InstanceData(bboxes=boxes)
         >>> print(describe_boxes([image]))
-        2 boxes on 1 image; 1 reaches outside its image; the smallest side is 0.5 px \
-(box 2 of a.jpg)
+        2 boxes on 1 image; 1 outside its image (box 2 of a.jpg); the smallest side \
+is 0.5 px (box 2 of a.jpg)
     """
     boxes = [_boxes(sample) for sample in samples]
     count = sum(map(len, boxes))
@@ -35,31 +33,30 @@ def describe_boxes(samples: Sequence[Any]) -> str:
     parts = [f'{count} box{"es" * (count != 1)} on {images}']
     if not count:
         return parts[0]
-    unusable = sum(int((~one.isfinite()).any(1).sum()) for one in boxes)
-    flat = sum(int((_sides(one) <= 0).any(1).sum()) for one in boxes)
-    outside = sum(map(_outside, boxes, samples))
-    parts += [
-        f'{number} {what}'
-        for number, what in (
-            (unusable, 'not finite'),
-            (flat, 'without an area'),
-            (outside, _REACH[outside != 1]),
-        )
-        if number
-    ]
-    return '; '.join([*parts, _smallest(boxes, samples)])
+    odd = {
+        'not finite': [~one.isfinite().all(1) for one in boxes],
+        'without an area': [(_sides(one) <= 0).any(1) for one in boxes],
+        'outside its image': list(map(_is_outside, boxes, samples)),
+    }
+    for what, masks in odd.items():
+        number = sum(int(mask.sum()) for mask in masks)
+        if number:
+            place = _place(samples, [mask.float() for mask in masks])
+            first = 'first ' * (number > 1)
+            parts.append(f'{number} {what} ({first}{place})')
+    # A side that is not a number has been said.
+    sides = [_sides(one).amin(1).nan_to_num(nan=torch.inf) for one in boxes]
+    least = min(float(side) for one in sides for side in one)
+    place = _place(samples, [-one for one in sides])
+    return '; '.join([*parts, f'the smallest side is {least:.3g} px ({place})'])
 
 
-def _smallest(boxes: Sequence[Tensor], samples: Sequence[Any]) -> str:
-    """Name the box whose smaller side is the smallest; one that is NaN before all."""
-    least = [_sides(one).amin(1).nan_to_num(nan=-torch.inf) for one in boxes]
-    image = min(
-        (i for i, one in enumerate(least) if len(one)), key=lambda i: least[i].min()
-    )
-    place = int(least[image].argmin())
-    side = float(_sides(boxes[image][place]).amin())
+def _place(samples: Sequence[Any], values: Sequence[Tensor]) -> str:
+    """Name the box of which a value is the largest, the first of equals."""
+    filled = [image for image, one in enumerate(values) if len(one)]
+    image = max(filled, key=lambda i: float(values[i].max()))
     path = getattr(samples[image], 'img_path', 'an image')
-    return f'the smallest side is {side:.3g} px (box {place + 1} of {path})'
+    return f'box {int(values[image].argmax()) + 1} of {path}'
 
 
 def _boxes(sample: Any) -> Tensor:
@@ -74,8 +71,8 @@ def _sides(boxes: Tensor) -> Tensor:
     return boxes[..., 2:] - boxes[..., :2]
 
 
-def _outside(boxes: Tensor, sample: Any) -> int:
-    """Count boxes (N, 4) that reach a pixel or more out of their image."""
+def _is_outside(boxes: Tensor, sample: Any) -> Tensor:
+    """Whether each of some boxes (N, 4) reaches a pixel or more out of its image."""
     height, width = getattr(sample, 'img_shape', (torch.inf, torch.inf))[:2]
     limit = torch.tensor([width, height], dtype=torch.float32) + 1
-    return int(((boxes[:, :2] < -1) | (boxes[:, 2:] > limit)).any(1).sum())
+    return ((boxes[:, :2] < -1) | (boxes[:, 2:] > limit)).any(1)
