@@ -15,7 +15,7 @@ from importlib import import_module
 
 import torch
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import Interrupted, UserError
 
 UNUSABLE_PATH = (
     FileExistsError,
@@ -35,8 +35,9 @@ def run_command(name: str, args: argparse.Namespace) -> int:
 
     Returns:
         int: What the command returned (None is 0), 2 for a mistake of the user, which
-        is printed as one message without a traceback, or 130 for Ctrl-C. Any other
-        exception is a bug of ours and keeps its traceback.
+        is printed as one message without a traceback, 130 for Ctrl-C, or 143 for
+        SIGTERM in a training. Any other exception is a bug of ours and keeps its
+        traceback.
     """
     module = name if '.' in name else f'mmfrcnn.cli.{name}'
     try:
@@ -49,6 +50,10 @@ def run_command(name: str, args: argparse.Namespace) -> int:
     except UNUSABLE_PATH as error:
         _complain(f'{error.filename}: {error.strerror}')
         return 2
+    except Interrupted as error:
+        if _is_first_to_say(str(error)):
+            print(error, file=sys.stderr, flush=True)
+        return error.exit_code
     except torch.OutOfMemoryError as error:
         from mmfrcnn.cli.out_of_memory import explain_out_of_memory
 

@@ -73,6 +73,7 @@ class LossRecordHook(RuntimeInfoHook):
     def __init__(self, skip: bool = False) -> None:
         self._pending: list[_Iteration] = []
         self._interval = 1
+        self._last = 0
         self._skipped = 0
         self._skipped_in_all = 0
         self._guard = StepGuard(goes_on=skip)
@@ -115,6 +116,7 @@ class LossRecordHook(RuntimeInfoHook):
         """
         outputs = outputs or {}
         norm = self._guard.norm
+        self._last = runner.iter + 1
         self._pending.append(
             _Iteration(outputs, _image_paths(data_batch), _rate(runner), norm)
         )
@@ -127,15 +129,19 @@ class LossRecordHook(RuntimeInfoHook):
         if self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(
             runner.train_dataloader, batch_idx
         ):
-            self._record(runner, runner.iter + 1)
+            self._record(runner)
+
+    def before_saving(self, runner: Runner) -> None:
+        """Record what else a run that goes on from this checkpoint would not know."""
+        self._record(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Record what a loop has left that ends in the middle of an epoch."""
-        self._record(runner, runner.iter)
+        self._record(runner)
 
-    def _record(self, runner: Runner, last: int) -> None:
+    def _record(self, runner: Runner) -> None:
         pending, self._pending = self._pending, []
-        first = last - len(pending) + 1
+        first = self._last - len(pending) + 1
         own, of_all = _to_host(pending)
         norms = [values.pop(GRADIENT, None) for values in of_all]
         for index, values in enumerate(of_all):

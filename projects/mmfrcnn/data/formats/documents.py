@@ -44,9 +44,7 @@ def read_yaml(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or asks for more than plain values.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f'{path}: not a file')
-    return yaml_values(path.read_bytes(), path)
+    return yaml_values(_content(path), path)
 
 
 def yaml_values(content: bytes, path: str | Path) -> Any:
@@ -73,9 +71,7 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or too deep.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f'{path}: not a file')
-    return json_values(path.read_bytes(), path)
+    return json_values(_content(path), path)
 
 
 def json_values(content: bytes, path: str | Path) -> Any:
@@ -88,3 +84,9 @@ def json_values(content: bytes, path: str | Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
+
+
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise UserError(f'{path}: not a file')
+    return path.read_bytes()
