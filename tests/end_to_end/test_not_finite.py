@@ -160,16 +160,26 @@ def test_rollback_without_a_checkpoint_begins_anew(make, capsys):
     assert rate < 0.0051
 
 
-def test_two_processes_go_back_together(make):
-    config = make(first=2, last=2, rank=1, name='006.png')
+def train_two(config, on_nan):
     folder = config.parent / 'run'
-    words = (config, '--work-dir', folder, '--device', 'cpu', '--on-nan', 'rollback')
+    words = (config, '--work-dir', folder, '--device', 'cpu', '--on-nan', on_nan)
     batch = ('--cfg-options', 'train_dataloader.batch_size=2')
     done = run_ranks('train.py', *words, *batch)
     assert [one.returncode for one in done] == [0, 0], done[0].stderr + done[1].stderr
-    assert 'Going back to ' in done[0].stdout and 'Going' not in done[1].stdout
-    assert 'on images of another process' in done[0].stdout
-    assert '006.png' in done[1].stdout
     assert (folder / 'epoch_3.pth').exists()
     dumps = [path.name for path in (folder / 'nan').iterdir()]
     assert len(dumps) == 1 and dumps[0].endswith('_rank_1.pth')
+    said = [one.stdout + one.stderr for one in done]
+    assert 'on images of another process' in said[0]
+    assert '006.png' in said[1] and f'mmfrcnn replay {folder}/nan/{dumps[0]}' in said[1]
+    return said
+
+
+def test_two_processes_go_back_together(make):
+    said = train_two(make(first=2, last=2, rank=1, name='006.png'), 'rollback')
+    assert 'Going back to ' in said[0] and 'Going' not in said[1]
+
+
+def test_two_processes_leave_out_the_same_step(make):
+    said = train_two(make(first=2, last=2, rank=1, name='006.png'), 'skip')
+    assert 'this step was left out' in said[0]

@@ -26,6 +26,7 @@ from mmengine.structures import InstanceData
 from mmfrcnn.cli.replay import REMEDY
 from mmfrcnn.compat.config_text import config_of_text
 from mmfrcnn.errors import UserError
+from mmfrcnn.modeling.sampler import balanced_samplers
 from mmfrcnn.training.bfloat16 import Bfloat16OptimWrapper
 from mmfrcnn.training.not_finite import account as module
 from mmfrcnn.training.not_finite.account import account
@@ -89,9 +90,11 @@ def dump(config, folder, wrapper=OptimWrapper, evaluating=(), parts=None):
     runner, batch = runner_of(model, config, folder, wrapper), batch_of()
     model.train_step(batch, runner.optim_wrapper)  # another draw, other weights
     before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(4)  # as the loops do before each iteration
     losses = model.train_step(batch, runner.optim_wrapper)
     model.load_state_dict(before)
-    text = account(runner, Step(2, batch, 4, [1, 1]), exact=True, **KNOWN)
+    draws = [1 for _ in balanced_samplers(model)]
+    text = account(runner, Step(2, batch, 4, draws), exact=True, **KNOWN)
     path = folder / 'nan/iter_2.pth'
     assert str(path) in text
     return path, {k: float(v.detach()) for k, v in losses.items() if 'loss' in k}
@@ -114,6 +117,15 @@ def test_the_losses_are_those_of_the_step_to_the_bit(config, tmp_path, wrapper):
     assert step.precision == ('fp32' if wrapper is OptimWrapper else 'bf16')
     assert result.losses == expected and len(expected) == 6
     assert result.found is None and not result.reproduced
+
+
+def test_what_mmdet_draws_is_drawn_again(config, tmp_path):
+    config = copy.deepcopy(config)
+    config.model.train_cfg.rpn.sampler.type = 'RandomSampler'
+    config.model.train_cfg.rcnn.sampler.type = 'RandomSampler'
+    path, expected = dump(config, tmp_path)
+    result, step = replayed(path, config)
+    assert step.draws == [] and result.losses == expected
 
 
 def test_a_step_of_alternating_training(config, tmp_path):

@@ -54,16 +54,27 @@ def bad(seed):
     return batch
 
 
-def train(batches, optimizer='sgd', guard=None, clip=None, every=1, loss=lambda x: x):
-    """Train a network on some batches; return it with its optimizer's state."""
+def train(
+    batches,
+    optimizer='sgd',
+    guard=None,
+    clip=None,
+    every=1,
+    loss=lambda x: x,
+    guarded_from=0,
+):
+    """Train a network on some batches; return it with its optimizer's state.
+
+    The guard comes with the first batch, or later, as to a resumed run.
+    """
     torch.manual_seed(0)
     model = Network()
     weights = list(model.parameters())
     wrapper = OptimWrapper(
         OPTIMIZERS[optimizer](weights), clip_grad=clip, accumulative_counts=every
     )
-    for batch in batches:
-        if guard:
+    for place, batch in enumerate(batches):
+        if guard and place >= guarded_from:
             guard.watch(wrapper, model)
         wrapper.update_params(loss(model(batch)))
     states = [value for s in wrapper.optimizer.state.values() for value in s.values()]
@@ -103,6 +114,14 @@ def test_a_bad_step_is_left_out_and_training_goes_on(known, optimizer, place):
     expected = train(batches, optimizer)
     batches[place:place] = [bad(7), bad(8)]
     assert_equal(train(batches, optimizer, StepGuard(goes_on=True)), expected)
+
+
+@pytest.mark.parametrize('optimizer', OPTIMIZERS)
+def test_the_first_step_of_a_resumed_run_may_be_bad(known, optimizer):
+    guard = StepGuard(goes_on=True)
+    batches = [good(0), good(1), bad(2), good(3)]
+    found = train(batches, optimizer, guard, guarded_from=2)
+    assert_equal(found, train([good(0), good(1), good(3)], optimizer))
 
 
 def test_an_accumulated_step_is_bad_with_any_of_its_parts(known):
@@ -148,6 +167,18 @@ def test_with_a_scaled_loss_the_scaler_decides_and_learns_of_infinite_ones():
     assert not torch.equal(model.weight, before['weight'])
     expected = torch.cat([good(0).sum(0), torch.tensor([5.0])]).norm()
     assert float(guard.norm) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_with_a_scaled_loss_statistics_are_put_back(known):
+    torch.manual_seed(0)
+    model, guard = Network(), StepGuard()
+    wrapper = Scaled(torch.optim.SGD(model.parameters(), 0.1))
+    for batch in (good(0), bad(1), good(2)):
+        guard.watch(wrapper, model)
+        wrapper.update_params(model(batch))
+    assert model.norm.num_batches_tracked == 2
+    assert model.norm.running_var.isfinite().all()
+    assert model.scale.isfinite() and model.scale != 2
 
 
 @pytest.mark.parametrize('optimizer', OPTIMIZERS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -194,7 +194,10 @@ class LossRecordHook(RuntimeInfoHook):
             so = 'the gradient scaler left this step out'
             so = so if by_scaler else 'this step was left out'
             count = f' ({self._skipped_in_all} so far)' * (self._skipped_in_all > 1)
-            runner.logger.warning(f'{what}: {so}, and training goes on{count}{details}')
+            # Of other processes than the first, errors alone are heard.
+            is_heard = not (details and get_rank())
+            say = runner.logger.warning if is_heard else runner.logger.error
+            say(f'{what}: {so}, and training goes on{count}{details}')
             return
         often = f' ({self._skipped} in a row)' if self._skipped > 1 else ''
         now = '' if rate is None else f' (it is {rate:.3g})'

@@ -73,6 +73,7 @@ class StepGuard:
             self.norm = _gradient_norm(wrapper)
             if is_scaled(wrapper):
                 step(**options)
+                self._kept.settle(self.norm.isfinite())
             else:
                 self._step(lambda: step(**options))
 
@@ -93,8 +94,8 @@ class _Kept:
     """What the last good step left, of all that a bad one would change.
 
     On a GPU a second copy of the weights and, where training goes on after a bad step,
-    of the optimizer's state. On a CPU only of the buffers, which the forward pass
-    changes before anybody knows.
+    of the optimizer's state. On a CPU, or with a gradient scaler, only of the buffers,
+    which the forward pass changes before anybody knows.
     """
 
     def __init__(
@@ -102,19 +103,23 @@ class _Kept:
     ) -> None:
         inner: Any = model.module if is_model_wrapper(model) else model
         self._optimizer = wrapper.optimizer
-        self._on_host = host_knows(_weights(wrapper)[0])
+        known = host_knows(_weights(wrapper)[0])
+        self._only_buffers = known or is_scaled(wrapper)
         self._with_state = with_state
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
         self._groups: list[tuple[list[Tensor], ...]] = []
-        self._states = 0
+        self._states = len(self._optimizer.state)
         changed = list(inner.buffers())
-        if not self._on_host:
+        if not self._only_buffers:
             changed += _weights(wrapper)
+            changed += (
+                _states(self._optimizer) if with_state else []
+            )  # of a resumed run
         self._add((one, one.detach().clone()) for one in changed)
 
     def settle(self, fine: Tensor) -> None:
         """Keep what a step has left where it was fine; else put back what is kept."""
-        if self._with_state and not self._on_host:
+        if self._with_state and not self._only_buffers:
             self._add_new_states()
         for now, kept in self._groups:
             _select(fine, now, kept)
