@@ -50,6 +50,16 @@ train_cfg = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=12, val_interval=5)
 log_processor = dict(by_epoch=False)
 """
+ALTERNATING = """
+model = dict(type='AlternatingFasterRCNN')
+custom_hooks = []
+optim_wrapper = {}
+param_scheduler = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2)]
+train_cfg = dict(
+    _delete_=True, type='AlternatingTrainLoop',
+    rpn=dict(max_iters=3), rcnn=dict(max_iters=3))
+log_processor = dict(type='StepLogProcessor')
+"""
 MOSAIC = """
 single = dict(
     type='CocoDataset', metainfo=_base_.metainfo, data_root='DATA',

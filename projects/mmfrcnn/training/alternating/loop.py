@@ -222,9 +222,9 @@ class AlternatingTrainLoop(BaseLoop):
 
     def _forget_losses(self) -> None:
         """Begin the log's running averages again: they are of another loss now."""
-        scalars = self.runner.message_hub.log_scalars
-        for name in [name for name in scalars if name.startswith('train/')]:
-            del scalars[name]
+        hub = self.runner.message_hub
+        for name in [name for name in hub.log_scalars if name.startswith('train/')]:
+            del hub.log_scalars[name], hub._resumed_keys[name]
 
     def _announcement(self) -> str:
         done, length = self.step_iters
