@@ -90,6 +90,14 @@ def parse_args() -> argparse.Namespace:
         'the work folder',
     )
     parser.add_argument(
+        '--on-nan',
+        choices=['stop', 'skip', 'rollback'],
+        default='stop',
+        help='when a loss or gradient is not finite: end (the default), leave the step '
+        'out, or go back to the last checkpoint with half the learning rate, at most 3 '
+        'times; the first such step is written to WORK_DIR/nan, for tools/replay.py',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         default=[],

@@ -13,6 +13,8 @@ import sys
 from datetime import timedelta
 from importlib import import_module
 
+import torch
+
 from mmfrcnn.errors import Interrupted, UserError
 
 UNUSABLE_PATH = (
@@ -52,6 +54,11 @@ def run_command(name: str, args: argparse.Namespace) -> int:
         if _is_first_to_say(str(error)):
             print(error, file=sys.stderr, flush=True)
         return error.exit_code
+    except torch.OutOfMemoryError as error:
+        from mmfrcnn.cli.out_of_memory import explain_out_of_memory
+
+        _complain(explain_out_of_memory(name, error))
+        return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)
         return 130

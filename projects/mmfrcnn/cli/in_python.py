@@ -82,6 +82,7 @@ def train(
             compile=False,
             cuda_graphs=False,
             profile=False,
+            on_nan='stop',
             launcher='none',
             local_rank=0,
         )

@@ -23,6 +23,7 @@ from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.introduction import introduction
 from mmfrcnn.cli.out_of_memory import while_memory_lasts
 from mmfrcnn.cli.precision import use_mixed_precision
+from mmfrcnn.cli.rollback import Rollback
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
@@ -79,8 +80,11 @@ def train_from(args: argparse.Namespace) -> Runner:
     choose_start(config, args.resume)
     evaluate_each_class(config, 'val')
     add_trackers(config, args.log)
+    rollback = Rollback(config, args.on_nan)
     try:
-        runner = while_memory_lasts(lambda: _train(config, args), config)
+        runner = rollback.while_it_diverges(
+            lambda: while_memory_lasts(lambda: _train(config, args, rollback), config)
+        )
     except Interrupted:
         leave_processes()
         raise
@@ -88,7 +92,7 @@ def train_from(args: argparse.Namespace) -> Runner:
     return runner
 
 
-def _train(config: Config, args: argparse.Namespace) -> Runner:
+def _train(config: Config, args: argparse.Namespace, rollback: Rollback) -> Runner:
     interruption = InterruptionHook()
     with (
         interruption.listening(),
@@ -97,6 +101,7 @@ def _train(config: Config, args: argparse.Namespace) -> Runner:
     ):
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        runner.register_hook(rollback.hook())
         runner.register_hook(DataWaitHook())
         runner.register_hook(GradientHook())
         runner.register_hook(AccumulatedGradientsHook())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -75,6 +76,7 @@ class GradientHook(Hook):
         plain = wrapper.step
         model = model.module if is_model_wrapper(model) else model
 
+        @functools.wraps(plain)  # with the mark that a schedule looks for
         def step(**options: Any) -> None:
             if self._due:
                 self._due = False
