@@ -16,7 +16,8 @@ import pytest
 from mmfrcnn.cli import work_lock
 from mmfrcnn.cli.work_lock import LOCK, held
 from mmfrcnn.errors import UserError
-from tests.end_to_end.tiny import make_config, run_here
+from tests.end_to_end.tiny import assert_user_error, make_config, run_here
+from tests.tools import run_ranks
 
 _forks = multiprocessing.get_context('fork')
 HOST = socket.gethostname()
@@ -171,3 +172,12 @@ def test_a_refused_run_writes_nothing(tmp_path, start, capsys):
     assert message.startswith('error: --work-dir')
     assert f'(pid {process.pid} on {HOST}' in message
     assert [path.name for path in Path(folder).iterdir()] == [LOCK]
+
+
+def test_of_several_processes_the_first_says_it_and_all_end(tmp_path, start):
+    folder = tmp_path / 'run'
+    process, _ = start(folder)
+    done = run_ranks('train.py', make_config(tmp_path), '--work-dir', folder)
+    expected = f'is in use by another run (pid {process.pid} on {HOST}'
+    assert_user_error(done[0], expected)
+    assert_user_error(done[1], 'another process has ended before the run began')
