@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.deaths.workers import workers_explained
 from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
@@ -26,6 +27,7 @@ from mmfrcnn.cli.predictions import write_predictions
 from mmfrcnn.cli.run_folder import name_files
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, Video, open_source
+from mmfrcnn.cli.work_lock import held
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
 from mmfrcnn.deploy.tiled import use_tiles
@@ -65,7 +67,15 @@ def run(args: argparse.Namespace) -> int:
         recorded=args.cuda_graphs,
     )
 
-    out_dir.mkdir(parents=True, exist_ok=True)
+    with held(out_dir, '--out-dir'), workers_explained('--num-workers'):
+        return _predict(args, source, network, config)
+
+
+def _predict(
+    args: argparse.Namespace, source: Pictures | Video, network: Network, config: Config
+) -> int:
+    """Predict what is still missing in the folder; return the exit code."""
+    out_dir = Path(args.out_dir)
     journal = Journal(out_dir / JOURNAL, _settings(args, config))
     if journal.restarted:
         print('Earlier predictions here were made otherwise: starting afresh.')
