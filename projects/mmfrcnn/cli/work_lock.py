@@ -22,6 +22,8 @@ from mmfrcnn.cli.runtime import is_main_process, print_once
 from mmfrcnn.errors import UserError
 
 LOCK = '.lock'
+A_MOMENT, PATIENCE = 0.02, 2.0
+"""Seconds between two looks at a lock that a dead process seems to have, and of all."""
 TAKEN = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -82,15 +84,19 @@ def held(folder: str | Path, option: str, shared: bool = False) -> Iterator[None
 def _take(path: str, folder: str) -> int:
     """Lock the file and write the note; return its descriptor."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    until = time.monotonic() + PATIENCE
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             is_locked = _try_to_lock(descriptor)
             note = os.read(descriptor, 1000).decode(errors='replace').strip()
-            if is_locked is False or (is_locked is None and _may_go_on(note)):
+            is_alive = _may_go_on(note)
+            # A worker of a run that was killed may not have closed its copy yet.
+            waits = is_locked is False and not is_alive and time.monotonic() < until
+            if not waits and (is_locked is False or (is_locked is None and is_alive)):
                 _refuse(path, folder, note, is_locked is None)
             # Whoever had it before may have removed the file since it was opened.
-            if _is_at(path, descriptor):
+            if not waits and _is_at(path, descriptor):
                 if note:
                     print_once(
                         f'{folder}: the run before was killed ({note}) and left its '
@@ -102,6 +108,7 @@ def _take(path: str, folder: str) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        time.sleep(A_MOMENT)
 
 
 def _try_to_lock(descriptor: int) -> bool | None:
