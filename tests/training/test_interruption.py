@@ -26,10 +26,12 @@ def told(number: int, iteration: int, **more: object) -> str:
     return f'custom_imports = {imports}\ncustom_hooks.append({hook})\n'
 
 
-def write_pair(folder: Path, loop: str, sending: str, workers: int) -> list[Path]:
+def write_pair(
+    folder: Path, loop: str, sending: str, workers: int, saving: str = SELDOM
+) -> list[Path]:
     """Write a config, and the same with a signal in it."""
     return [
-        write_config(folder / name, loop, SELDOM, more, workers=workers)
+        write_config(folder / name, loop, saving, more, workers=workers)
         for name, more in (('quiet', ''), ('told', sending))
     ]
 
@@ -92,14 +94,29 @@ def test_asked_before_there_is_anything_to_save(tmp_path: Path, monkeypatch) -> 
 def two(tmp_path_factory) -> Path:
     """Two processes, of which the second alone is told; they go on as two."""
     root = tmp_path_factory.mktemp('two')
-    quiet, sending = write_pair(root, EPOCHS, told(signal.SIGTERM, 5, rank=1), 0)
+    # In the middle of an update, which the gradients of both make.
+    saving = "default_hooks['checkpoint']['interval'] = 3\n"
+    asked = told(signal.SIGTERM, 6, rank=1)
+    quiet, sending = write_pair(root, EPOCHS, asked, 0, saving)
     more = ('--cfg-options', 'train_dataloader.batch_size=1')
     done = run_ranks('train.py', quiet, '--work-dir', root / 'whole', *more)
     assert [one.returncode for one in done] == [0, 0], done
     done = run_ranks('train.py', sending, '--work-dir', root / 'ended', *more)
     assert [one.returncode for one in done] == [143, 143], done
-    assert [path.name for path in (root / 'ended').glob('*.pth')] == ['iter_8.pth']
+    names = {path.name for path in (root / 'ended').glob('iter_*.pth')}
+    assert names == {'iter_3.pth', 'iter_6.pth', 'iter_8.pth'}
     return root
+
+
+def test_two_processes_go_on_within_an_update(two: Path) -> None:
+    (two / 'within').mkdir()
+    (two / 'within/iter_3.pth').write_bytes((two / 'whole/iter_3.pth').read_bytes())
+    more = ('--resume', '--cfg-options', 'train_dataloader.batch_size=1')
+    config = two / 'quiet/random.py'
+    done = run_ranks('train.py', config, '--work-dir', two / 'within', *more)
+    assert [one.returncode for one in done] == [0, 0], done
+    whole = load(two / 'whole' / LAST)
+    assert list(differences(whole, load(two / 'within' / LAST))) == []
 
 
 def test_two_processes_end_after_the_same_update_and_go_on(two: Path) -> None:
