@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from mmfrcnn.data.formats.texts import read_file
 from mmfrcnn.errors import UserError
 
 DEEPEST = 50
@@ -44,9 +45,7 @@ def read_yaml(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or asks for more than plain values.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f'{path}: not a file')
-    return yaml_values(path.read_bytes(), path)
+    return yaml_values(read_file(path), path)
 
 
 def yaml_values(content: bytes, path: str | Path) -> Any:
@@ -73,9 +72,7 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or too deep.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f'{path}: not a file')
-    return json_values(path.read_bytes(), path)
+    return json_values(read_file(path), path)
 
 
 def json_values(content: bytes, path: str | Path) -> Any:
