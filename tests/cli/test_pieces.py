@@ -236,7 +236,8 @@ def test_journal_survives_a_cut_at_any_byte(tmp_path: Path) -> None:
     path = tmp_path / 'journal.jsonl'
     journal = Journal(path, {'model': 'a'})
     for index in range(3):
-        journal.add({'name': f'{index}.png', 'version': [index], 'detections': []})
+        entry = {'name': f'{index}.png', 'version': [index], 'detections': []}
+        journal.add({**entry, 'width': 1, 'height': 1})
     whole = path.read_bytes()
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord('\n')]
     for length in range(len(whole) + 1):

@@ -8,6 +8,7 @@ line that a kill cut off is dropped.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,13 +68,38 @@ def _complete_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a journal up to the first that is broken."""
     records: list[dict[str, Any]] = []
     if path.is_file():
-        for line in path.read_text(errors='replace').splitlines():
+        for line in path.read_text(errors='replace').split('\n'):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
                 break
-            is_entry = isinstance(record, dict) and isinstance(record.get('name'), str)
-            if records and not is_entry:
+            if records and not _is_entry(record):
                 break
             records.append(record)
     return records
+
+
+def _is_entry(record: Any) -> bool:
+    """Whether a record is of an image: what is written of it must be there."""
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get('name'), str)
+        and isinstance(record.get('version'), list)
+        and all(map(_is_number, (record.get('width'), record.get('height'))))
+        and isinstance(record.get('detections'), list)
+        and all(map(_is_detection, record['detections']))
+    )
+
+
+def _is_detection(found: Any) -> bool:
+    box = found.get('bbox') if isinstance(found, dict) else None
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(map(_is_number, (*box, found.get('score'), found.get('category_id'))))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number; Python reads NaN and hundreds of digits as well."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max

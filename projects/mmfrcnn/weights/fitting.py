@@ -113,7 +113,7 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], path: str) -
     """
     own = optimizer.param_groups
     groups = state.get('param_groups')
-    if not _are_groups(groups) or not isinstance(state.get('state'), Mapping):
+    if not _are_groups(groups) or not _are_states(state.get('state')):
         raise UserError(f'{path}: its optimizer has no state that can be resumed')
     sizes = [[len(group['params']) for group in one] for one in (groups, own)]
     remedy = 'Resume with the config it was trained with, or use load_from'
@@ -147,8 +147,16 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], path: str) -
 
 def _are_groups(groups: Any) -> bool:
     return isinstance(groups, list) and all(
-        isinstance(group, Mapping) and isinstance(group.get('params'), list)
+        isinstance(group, Mapping)
+        and isinstance(group.get('params'), list)
+        and all(isinstance(index, int) for index in group['params'])
         for group in groups
+    )
+
+
+def _are_states(states: Any) -> bool:
+    return isinstance(states, Mapping) and all(
+        isinstance(one, Mapping) for one in states.values()
     )
 
 
