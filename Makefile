@@ -2,12 +2,14 @@
 # make demo      train on drawn shapes, evaluate, write pictures
 # make test      the gate and the tests
 # make docs      the documentation as a site, in site/
+# make audit     known vulnerabilities of what is installed, where the index answers
+# make lowest    the tests with the oldest versions that are allowed
 PYTHON ?= python3
 # For instance --system-site-packages, to use a torch that is already there.
 VENV_ARGS ?=
 BIN := .venv/bin
 
-.PHONY: install demo test docs check format clean
+.PHONY: install demo test docs audit lowest check format clean
 
 install: .venv/.installed
 
@@ -38,6 +40,12 @@ docs: .venv/.docs
 	$(BIN)/pip install --requirement requirements/docs.txt
 	@touch $@
 
+audit: install
+	.ci/audit
+
+lowest:
+	.ci/lowest
+
 check: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/check
 
@@ -46,5 +54,5 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build site .mypy_cache .pytest_cache .ruff_cache projects/*.egg-info
+	rm -rf .venv .venv-* build site .mypy_cache .pytest_cache .ruff_cache projects/*.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +

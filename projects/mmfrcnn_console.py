@@ -21,6 +21,7 @@ COMMANDS = {
     'browse': ('browse_dataset', 'show what the network is fed, after augmentation'),
     'report': ('report', 'explain a run on one page: what is lost, and what to do'),
     'anchors': ('anchors', 'say whether the anchors fit the boxes, and which would'),
+    'replay': ('replay', 'compute a step again whose loss was not finite'),
     'lr': ('lr', 'find the learning rates that a training can bear'),
     'convert': ('convert_dataset', 'convert a data set between COCO, VOC and YOLO'),
     'convert-weights': ('convert_weights', 'convert weights of other frameworks'),

@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -72,12 +74,15 @@ def run_forked(
     return done
 
 
-def start_forked(command: list[str], cwd: Path) -> multiprocessing.Process:
+def start_forked(
+    command: list[str],
+    cwd: Path,
+    variables: Mapping[str, object] = MappingProxyType({}),
+) -> multiprocessing.Process:
     """Start a script as `run_forked` does, for a test that kills it."""
     outputs = [Path(os.devnull)] * 2
-    process = _forks.Process(
-        target=_become, args=(command, cwd, environment(), outputs)
-    )
+    env = environment() | {key: str(value) for key, value in variables.items()}
+    process = _forks.Process(target=_become, args=(command, cwd, env, outputs))
     process.start()
     return process
 

@@ -19,6 +19,18 @@ from __future__ import annotations
 import argparse
 import sys
 
+PRECISIONS = ('auto', 'bf16', 'fp16')
+
+
+def precision(word: str) -> str:
+    """Return the value of ``--amp``, which takes the word after it for its own."""
+    if word not in PRECISIONS:
+        raise argparse.ArgumentTypeError(
+            f'{word} is no precision; write --amp after the config, or one of '
+            f'{", ".join(PRECISIONS)} after --amp'
+        )
+    return word
+
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
@@ -35,9 +47,16 @@ def parse_args() -> argparse.Namespace:
         '--amp',
         nargs='?',
         const='auto',
-        choices=['auto', 'bf16', 'fp16'],
+        type=precision,
+        choices=PRECISIONS,
         help='train in mixed precision: bfloat16, or float16 with a scaled loss (on a '
         'GPU only); without a value, bfloat16 where the device has it',
+    )
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='train so that the same command gives the same weights, to the bit, on '
+        "the same machine; with seed 0 where the config's randomness has none",
     )
     parser.add_argument(
         '--profile',
@@ -69,6 +88,14 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='continue from this checkpoint or, with no path, from the last one in '
         'the work folder',
+    )
+    parser.add_argument(
+        '--on-nan',
+        choices=['stop', 'skip', 'rollback'],
+        default='stop',
+        help='when a loss or gradient is not finite: end (the default), leave the step '
+        'out, or go back to the last checkpoint with half the learning rate, at most 3 '
+        'times; the first such step is written to WORK_DIR/nan, for tools/replay.py',
     )
     parser.add_argument(
         '--cfg-options',

@@ -25,6 +25,8 @@ OUTSIDE = [
     *sorted(ROOT.glob('configs/*/README.md')),
     *sorted(ROOT.glob('projects/*/README.md')),
 ]
+ELSEWHERE = {'SECURITY.md': 'vulnerabilities.md'}
+"""Addresses of files whose own are, but for capitals, those of pages of docs/."""
 LINK = r'(?<=\]\()(?![a-z]+:)[^)#\s]+'
 CODE = r'^```.*?^```|`[^`\n]*`'
 CODE_OR_LINK = re.compile(f'(?P<code>{CODE})|(?P<link>{LINK})', re.M | re.S)
@@ -52,7 +54,8 @@ def on_page_markdown(
 ) -> str:
     """Lead the relative links of a page to where their files are in the site."""
     uri = page.file.src_uri
-    folder = ((ROOT if ROOT / uri in OUTSIDE else DOCS) / uri).parent
+    outside = uri in map(uri_of, OUTSIDE)
+    folder = ((ROOT if outside else DOCS) / uri).parent
 
     def lead(found: re.Match[str]) -> str:
         target = found['link'] and (folder / found['link']).resolve()
@@ -82,6 +85,7 @@ def uri_of(path: Path) -> str:
         path = path.relative_to(DOCS)
         return str(path.with_suffix('.md') if path.suffix == '.ipynb' else path)
     uri = path.relative_to(ROOT).as_posix()
+    uri = ELSEWHERE.get(uri, uri)
     return uri if path.suffix == '.md' else f'{uri}.md'
 
 

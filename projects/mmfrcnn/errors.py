@@ -1,10 +1,11 @@
-"""The one exception for a user's mistake, and what its messages are made of."""
+"""The exceptions for a user's mistake and a user's signal, and what is said of them."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import reprlib
+import signal
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -49,6 +50,22 @@ def reason_of(error: Exception) -> str:
     """Return what a library says is wrong with a file, on one line that ends."""
     text = ' '.join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST_REASON else f'{text[:LONGEST_REASON]}...'
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training was asked to end by a signal, and did so in order.
+
+    Args:
+        number (int): The signal.
+        what (str): When it ended, and what is left of it.
+
+    Attributes:
+        exit_code (int): As a shell gives it: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(f'ended by {signal.Signals(number).name} {what}')
+        self.exit_code = 128 + number
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

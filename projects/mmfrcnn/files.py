@@ -37,6 +37,12 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file as above, in UTF-8 and with its ends of lines as they are."""
+    with written_whole(path) as stream:
+        stream.write(text.encode())
+
+
 def _sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk, where the system can do that."""
     try:

@@ -17,6 +17,7 @@ import torch
 from mmdet.models.task_modules import AnchorGenerator, MaxIoUAssigner
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torchvision.ops import box_iou
 
@@ -34,6 +35,12 @@ PLAIN = dict(
     type='AnchorGenerator', strides=STRIDES, scales=[4], ratios=[0.5, 1.0, 2.0]
 )
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7)
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    """Find mmdet's parts, whatever ran before: the command itself sees to it."""
+    init_default_scope('mmdet')
 
 
 def image(boxes, size, ignored=()) -> ImageBatch:
@@ -253,8 +260,8 @@ def test_strides_go_on_by_halving_the_last_level():
 
 
 def test_no_more_levels_than_the_objects_need():
-    assert fewest([3, 4, 5], {3: 0.6, 4: 0.8 - ENOUGH / 2, 5: 0.8}.get) == 4
-    assert fewest([2], {2: 0.0}.get) == 2
+    assert fewest({3: 0.6, 4: 0.8 - ENOUGH / 2, 5: 0.8}) == 4
+    assert fewest({2: 0.0}) == 2
 
 
 def test_the_table_counts_each_group():
@@ -362,6 +369,22 @@ def test_levels_that_no_object_uses_are_proposed_away(folder, capsys):
     out = capsys.readouterr().out
     assert 'neck=dict(num_outs=5)' in out and 'strides=[4, 8, 16, 32, 64]' in out
     assert 'IoU 0.5: 0.0% -> 100.0%' in out
+
+
+def test_of_many_objects_some_are_looked_at(folder, capsys, monkeypatch):
+    """All in the tables, which take a part at a time; some where anchors are tried."""
+    tried = []
+
+    def counted(objects, generator):
+        tried.append(len(objects.boxes))
+        return anchor_iou(objects, generator)
+
+    monkeypatch.setattr('mmfrcnn.cli.anchors.LOOKED_AT', 10)
+    monkeypatch.setattr('mmfrcnn.cli.anchors.anchor_iou', counted)
+    monkeypatch.setattr('mmfrcnn.cli.anchor_fit.search.anchor_iou', counted)
+    assert anchors() == 0
+    assert '25 objects in 3 of 3 images' in capsys.readouterr().out
+    assert set(tried) == {10}
 
 
 def test_fewer_images_are_spread_evenly(folder, capsys):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import mmfrcnn
 from mmfrcnn.errors import UserError
@@ -46,6 +49,23 @@ def test_trains_as_the_command_line_does(folder):
         train_cfg=dict(max_epochs=3),
     )
     assert again.iterations == 6
+
+
+def test_runs_that_begin_in_one_second_are_each_their_own(folder, monkeypatch):
+    """In a folder of its own each: logs, losses, results and curves."""
+    clock = SimpleNamespace(**vars(time) | {'time': lambda: 1e9})
+    monkeypatch.setattr('mmengine.runner.runner.time', clock)
+    found = []
+    for name, epochs in (('first', 1), ('second', 2)):
+        work = folder / name
+        length = dict(max_epochs=epochs, val_interval=epochs)
+        run = mmfrcnn.train(folder / 'tiny.py', work_dir=work, train_cfg=length)
+        assert len(losses(work)) == run.iterations == 2 * epochs
+        (log,) = work.glob('*/*.log')
+        hub = torch.load(work / f'epoch_{epochs}.pth')['message_hub']
+        assert len(hub['log_scalars']['train/loss'].data[0]) == 2 * epochs
+        found.append(log.name)
+    assert found[0] == found[1]  # else nothing was shown
 
 
 @pytest.mark.parametrize(

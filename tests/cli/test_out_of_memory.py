@@ -5,11 +5,15 @@ from __future__ import annotations
 import mmfrcnn  # noqa: F401  (before mmdet)
 
 # isort: split
+from argparse import Namespace
+from importlib import import_module
+
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
+from mmfrcnn.cli import run_command
 from mmfrcnn.cli.out_of_memory import while_memory_lasts
 from mmfrcnn.errors import UserError
 from tests.end_to_end.tiny import make_config, run_here
@@ -93,8 +97,35 @@ def test_a_run_with_checkpoints_is_not_begun_anew(tmp_path):
         (tmp_path / 'epoch_1.pth').touch()
         raise torch.OutOfMemoryError(REASON)
 
-    with pytest.raises(UserError, match='after a checkpoint was written'):
+    with pytest.raises(UserError, match='in a run with a checkpoint'):
         while_memory_lasts(train, config)
+
+
+def test_nor_is_one_that_goes_on_from_a_checkpoint(tmp_path):
+    config = make(tmp_path, resume=True)
+    with pytest.raises(UserError, match='in a run with a checkpoint'):
+        while_memory_lasts(train_within(config, 4), config)
+
+
+@pytest.mark.parametrize(
+    ('command', 'remedy'),
+    [
+        ('test', 'test_dataloader.batch_size'),
+        ('predict', '--batch-size'),
+        ('report', '--device cpu'),
+    ],
+)
+@pytest.mark.parametrize('prefix', ['', 'Caught it in a thread.\n\nOutOfMemoryError: '])
+def test_other_commands_say_it_in_one_line(
+    command, remedy, prefix, monkeypatch, capsys
+):
+    def run(args):
+        raise torch.OutOfMemoryError(prefix + REASON + ' capacity of\n7 GiB. Maybe')
+
+    monkeypatch.setattr(import_module(f'mmfrcnn.cli.{command}'), 'run', run)
+    assert run_command(command, Namespace()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: CUDA out of memory. ') and remedy in line
 
 
 def test_another_error_is_let_through(tmp_path):

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmfrcnn.cli.precision import choose_precision, use_mixed_precision
 from mmfrcnn.errors import UserError
+from tests.end_to_end.tiny import run_here
 
 
 @pytest.fixture
@@ -67,3 +68,11 @@ def test_full_float32_is_held_to_when_it_is_asked_for(monkeypatch):
         assert torch.get_float32_matmul_precision() == 'highest'
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_a_config_after_the_flag_is_told_from_a_precision(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_here('train', '--amp', 'pets.py')
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 2
+    assert 'pets.py is no precision; write --amp after the config' in last

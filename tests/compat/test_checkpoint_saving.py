@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmfrcnn.compat.checkpoint_file import damage_of
 from mmfrcnn.compat.checkpoint_saving import _removing_later, _save
 from mmfrcnn.errors import UserError
 from mmfrcnn.files import written_whole
+from mmfrcnn.weights.checkpoints import read_checkpoint
 from tests.end_to_end.tiny import make_config, run_here
 
 
@@ -97,6 +99,31 @@ def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
     assert 200 < refused < 600
 
 
+def test_damage_is_looked_for_once_and_said_in_one_line(tmp_path, monkeypatch):
+    file, looked = tmp_path / 'weights.pth', []
+    save_checkpoint({'state_dict': {'weight': torch.ones(50)}}, str(file))
+    testzip = zipfile.ZipFile.testzip
+
+    def counted(archive):
+        looked.append(archive.filename)
+        return testzip(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, 'testzip', counted)
+    assert read_checkpoint(str(file))['state_dict']['weight'].sum() == 50
+    assert looked == [str(file)]
+
+    data = file.read_bytes()
+    place = data.index(torch.ones(50).numpy().tobytes()) + 100
+    file.write_bytes(data[:place] + b'\1' + data[place + 1 :])
+    with pytest.raises(UserError) as refused:
+        read_checkpoint(str(file))
+    assert looked == [str(file)] * 2
+    assert str(refused.value) == (
+        f'{file} ({len(data)} bytes) is not a complete checkpoint: archive/data/0 in '
+        'it was changed since it was written. Use another'
+    )
+
+
 @pytest.mark.parametrize('trouble', [OSError(28, 'No space left'), KeyboardInterrupt()])
 def test_what_ends_the_writing_leaves_the_file_as_it_was(tmp_path, trouble):
     file = tmp_path / 'new folder' / 'a.json'
@@ -124,6 +151,16 @@ def test_addresses_are_left_to_mmengine(given):
     assert calls == [(*given, None, None)[:3]]
 
 
+class Runner:
+    """Notes what its hooks are called for."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def call_hook(self, name: str) -> None:
+        self.called.append(name)
+
+
 class Hook:
     """What mmengine's hook has, and saves either a file's successor or itself anew."""
 
@@ -132,7 +169,8 @@ class Hook:
     def __init__(self) -> None:
         self.file_backend = LocalBackend()
 
-    def save(self, old: Path, new: Path, fails: bool = False) -> None:
+    def save(self, runner: Runner, old: Path, new: Path, fails: bool = False) -> None:
+        assert runner.called == ['before_saving']
         self.file_backend.remove(str(old))
         assert old.exists() and self.file_backend.isfile(str(old))
         if fails:
@@ -140,8 +178,8 @@ class Hook:
         with written_whole(new) as stream:
             stream.write(b'new')
 
-    def save_both(self, old: Path, new: Path) -> None:
-        self.patient_save(old, new)
+    def save_both(self, runner: Runner, old: Path, new: Path) -> None:
+        self.patient_save(Runner(), old, new)
         assert old.exists()
 
     patient_save = _removing_later(save)
@@ -152,12 +190,12 @@ def test_what_is_replaced_goes_when_the_new_one_is_there(tmp_path):
     hook, old, new = Hook(), tmp_path / 'old', tmp_path / 'new'
     old.touch()
     with pytest.raises(UserError):
-        hook.patient_save(old, new, fails=True)
+        hook.patient_save(Runner(), old, new, fails=True)
     assert old.exists() and type(hook.file_backend) is LocalBackend
-    hook.patient_save_both(old, new)
+    hook.patient_save_both(Runner(), old, new)
     assert not old.exists() and new.exists()
     # The best of an epoch may be saved under the name that it has already.
-    hook.patient_save(new, new)
+    hook.patient_save(Runner(), new, new)
     assert new.read_bytes() == b'new'
     assert json.dumps([one.name for one in tmp_path.iterdir()]) == '["new"]'
 

@@ -23,6 +23,7 @@ ARGUMENTS = {
     'make_shapes': '',
     'new': 'data',
     'predict': 'a.jpg a.py a.pth --out-dir out',
+    'replay': 'a.pth',
     'report': 'a.py a.pth',
     'store_proposals': 'a.py a.pth out.npz',
     'test': 'a.py a.pth',

@@ -11,8 +11,8 @@ from mmfrcnn.evaluation.figures import figures_of
 from mmfrcnn.evaluation.label_errors import label_errors
 from mmfrcnn.report.advice import advice_for
 from mmfrcnn.report.facts import Facts
-from mmfrcnn.report.page import Origin, render
-from mmfrcnn.report.pictures import best_threshold, worst_images
+from mmfrcnn.report.page import render
+from mmfrcnn.report.report import Origin, Report
 from tests.report.simulated import HEIGHT, WIDTH, Fed, facts_of, pages_of, split_of
 
 HOSTILE = '</script><script>document.title = "taken"</script><img src=x onerror=a()>'
@@ -52,20 +52,17 @@ def origin_of(**changed) -> Origin:
 
 
 def page_of(facts: Facts, origin: Origin | None = None) -> str:
-    return render(*parts_of(facts, origin))
+    return render(report_of(facts, origin))
 
 
-def parts_of(facts: Facts, origin: Origin | None = None) -> tuple:
-    """Return what a page, or a record, is made of."""
+def report_of(facts: Facts, origin: Origin | None = None) -> Report:
     columns = facts.held_out.columns
-    figures = figures_of(columns)
-    return (
+    return Report(
         facts,
-        figures,
+        figures_of(columns),
         advice_for(facts),
         label_errors(columns),
         origin or origin_of(),
-        worst_images(facts.held_out, best_threshold(figures)),
     )
 
 

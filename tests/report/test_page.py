@@ -20,7 +20,7 @@ from tests.report.page import (
     facts_of,
     origin_of,
     page_of,
-    parts_of,
+    report_of,
     run_with_images,
 )
 
@@ -94,7 +94,7 @@ def test_the_counts_of_the_filter_are_the_ledger(facts):
 
 def test_the_record_has_what_the_page_shows(facts, page):
     curves = {'losses': {'loss': ([1, 2], [3.0, float('nan')])}}
-    record = record_of(*parts_of(facts, origin_of(curves=curves)))
+    record = record_of(report_of(facts, origin_of(curves=curves)))
     again = json.loads(json.dumps(record, allow_nan=False))
     assert again['curves']['losses']['loss'] == {
         'iteration': [1, 2],

@@ -44,6 +44,7 @@ def run(wrapper, model, batches, interval, epoch=100):
     """Train as a loop does; return the norms that each iteration gives."""
     hook = GradientHook()
     runner = SimpleNamespace(
+        iter=0,
         model=model,
         optim_wrapper=wrapper,
         hooks=[LoggerHook(interval=interval)],
@@ -119,7 +120,7 @@ def test_gradients_are_those_of_the_loss_and_not_scaled(model, batches, clip):
 
 def test_another_optimizer_is_watched_too(model, batches):
     hook = GradientHook()
-    runner = SimpleNamespace(model=model, hooks=[], train_dataloader=range(100))
+    runner = SimpleNamespace(iter=0, model=model, hooks=[], train_dataloader=range(100))
     hook.before_train(runner)
     for inputs in batches[:2]:  # one after the other, as in alternating training
         runner.optim_wrapper = OptimWrapper(sgd(model))

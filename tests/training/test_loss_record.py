@@ -10,9 +10,11 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.training.loss_record import _Iteration
+from mmfrcnn.training import loss_record
+from mmfrcnn.training.loss_record import DivergedError, _Iteration
 
 
 class _Waits(torch.utils._python_dispatch.TorchDispatchMode):
@@ -110,6 +112,58 @@ def test_a_figure_that_a_batch_does_not_have_is_left_out() -> None:
     assert len(runner.message_hub.get_scalar('train/loss').data[0]) == 3
 
 
+@pytest.mark.parametrize('skip', [False, True])
+def test_a_gradient_that_is_not_finite_is_one_loss_or_not(skip, monkeypatch) -> None:
+    """Of the root of 0: its slope is infinite."""
+    told = []
+
+    def account(runner, step, **known):
+        told.append((step.iteration, step.batch, known))
+        return '; more'
+
+    monkeypatch.setattr(loss_record, 'account', account)
+    hook = HOOKS.build(dict(type='LossRecordHook', skip=skip))
+    weight = torch.nn.Parameter(torch.tensor(1.0))
+    model = torch.nn.ParameterList([weight])
+    runner = SimpleNamespace(
+        model=model,
+        optim_wrapper=OptimWrapper(torch.optim.SGD(model.parameters(), 0.5)),
+        message_hub=MessageHub(f'gradient{skip}'),
+        hooks=[LoggerHook(interval=4)],
+        train_dataloader=_Sized(100),
+        logger=_Lines(),
+        epoch=0,
+        iter=0,
+        max_epochs=1,
+        max_iters=4,
+    )
+    hook.before_train(runner)
+
+    def train() -> None:
+        for runner.iter in range(4):
+            batch = dict(data_samples=[SimpleNamespace(img_path=f'{runner.iter}.jpg')])
+            hook.before_train_iter(runner, runner.iter, batch)
+            # The slope is 1, and at the third iteration infinite.
+            loss = weight + (0 * weight + (runner.iter != 2)).sqrt()
+            runner.optim_wrapper.update_params(loss)
+            hook.after_train_iter(runner, runner.iter, batch, dict(loss=loss.detach()))
+
+    what = 'the norm of the gradient is nan at iteration 3, on 2.jpg: '
+    if skip:
+        train()
+        assert runner.logger.lines == [
+            f'{what}this step was left out, and training goes on; more'
+        ]
+    else:
+        with pytest.raises(DivergedError, match=f'{what}the training.*; more'):
+            train()
+    assert weight.item() == (-0.5 if skip else 0.0)
+    ((iteration, batch, known),) = told
+    assert (iteration, batch['data_samples'][0].img_path) == (3, '2.jpg')
+    assert known['terms'] == {} and known['exact'] == (not skip)
+    assert known['norm_before'] == 1.0 and math.isnan(known['gradient_norm'])
+
+
 class _Lines:
     """A logger that keeps its warnings."""
 
@@ -138,7 +192,7 @@ def test_a_step_that_the_gradient_scaler_leaves_out_is_a_warning() -> None:
         'loss_bbox is inf at iteration 3, on 2a.jpg, 2b.jpg: the gradient scaler left '
         'this step out, and training goes on',
         'loss_bbox is nan at iteration 5, on 4a.jpg, 4b.jpg: the gradient scaler left '
-        'this step out, and training goes on',
+        'this step out, and training goes on (2 so far)',
     ]
     assert len(hub.get_scalar('train/loss').data[0]) == 6
 

@@ -76,6 +76,8 @@ def entries(folder: Path, config: Path, pretrained: Path) -> dict[str, Entry]:
         'predict': lambda path: tool(
             'predict', image, config, path, '--out-dir', folder / 'found'
         ),
+        'replay': lambda path: tool('replay', path, '--device', 'cpu'),
+        'replay, config': lambda path: tool('replay', path, '--config', config),
         'convert-weights, mmdet': partial(convert, 'mmdet'),
         'convert-weights, torchvision': partial(convert, 'torchvision'),
         'convert-weights, detectron2': partial(convert, 'detectron2'),

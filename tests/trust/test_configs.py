@@ -41,6 +41,13 @@ LEFT_OUT = (
     *('tta_model', 'env_cfg.mp_cfg', 'log_processor', f'{DATASET}.backend_args'),
 )
 """Places of what it does without: nothing there is looked at."""
+TRAINED = (
+    *(place for place in TAKEN if place.startswith('model')),
+    *('model.train_cfg.rpn.assigner', 'model.train_cfg.rpn.sampler'),
+    *('model.train_cfg.rpn_proposal.nms', 'model.train_cfg.rcnn.assigner'),
+    *('model.train_cfg.rcnn.sampler', 'model.train_cfg'),
+)
+"""Places of what a loss is computed with."""
 CALLS: dict[str, dict[str, Any]] = {
     'a command': dict(type='os.system', command='touch {mark}'),
     'a process': dict(type='subprocess.Popen', args=['touch', '{mark}']),
@@ -83,6 +90,23 @@ def test_a_call_is_refused_wherever_it_would_be_built(kind, good, ways, mark, tm
         check(ways['Detector'](path), path)
         check(ways['DetInferencer'](path), path)
         assert not is_marked(mark), place
+
+
+@pytest.mark.parametrize('kind', CALLS)
+def test_a_call_in_the_config_of_a_dumped_step_is_refused(
+    kind, good, ways, mark, tmp_path
+):
+    # Of the right kinds, all empty: the config is what is looked at first.
+    empty = dict(iteration=1, seed=0, exact=True, precision='fp32', torch='')
+    empty |= dict.fromkeys(('rate', 'gradient_norm', 'trained_parts'), None)
+    lists = ('draws', 'evaluating', 'frozen', 'inputs', 'samples')
+    step = dict(empty, terms={}, **{name: [] for name in lists})
+    for number, place in enumerate(TRAINED):
+        path = tmp_path / f'{number}.pth'
+        save(path, planted(good, place, CALLS[kind], mark), step=step)
+        message = ways['replay'](path)
+        check(message, path)
+        assert '--config' in message and not is_marked(mark), place
 
 
 @pytest.mark.parametrize('kind', CALLS)

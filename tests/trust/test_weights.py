@@ -25,7 +25,7 @@ WAYS = (
     *('test', 'resume', 'load_from', 'init_cfg', 'predict', 'Detector'),
     *('Detector, config', 'DetInferencer', 'DetInferencer, config', 'init_detector'),
     *('load_checkpoint', 'convert-weights, mmdet', 'convert-weights, torchvision'),
-    'convert-weights, detectron2',
+    *('convert-weights, detectron2', 'replay', 'replay, config'),
 )
 FEW = ('pickle', 'legacy', 'zip', 'tar')
 """Containers that are tried by every way."""

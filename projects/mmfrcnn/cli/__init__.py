@@ -13,7 +13,9 @@ import sys
 from datetime import timedelta
 from importlib import import_module
 
-from mmfrcnn.errors import UserError
+import torch
+
+from mmfrcnn.errors import Interrupted, UserError
 
 UNUSABLE_PATH = (
     FileExistsError,
@@ -33,8 +35,9 @@ def run_command(name: str, args: argparse.Namespace) -> int:
 
     Returns:
         int: What the command returned (None is 0), 2 for a mistake of the user, which
-        is printed as one message without a traceback, or 130 for Ctrl-C. Any other
-        exception is a bug of ours and keeps its traceback.
+        is printed as one message without a traceback, 130 for Ctrl-C, or 143 for
+        SIGTERM in a training. Any other exception is a bug of ours and keeps its
+        traceback.
     """
     module = name if '.' in name else f'mmfrcnn.cli.{name}'
     try:
@@ -46,6 +49,15 @@ def run_command(name: str, args: argparse.Namespace) -> int:
         return 2
     except UNUSABLE_PATH as error:
         _complain(f'{error.filename}: {error.strerror}')
+        return 2
+    except Interrupted as error:
+        if _is_first_to_say(str(error)):
+            print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    except torch.OutOfMemoryError as error:
+        from mmfrcnn.cli.out_of_memory import explain_out_of_memory
+
+        _complain(explain_out_of_memory(name, error))
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr, flush=True)

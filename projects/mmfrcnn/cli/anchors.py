@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmfrcnn.cli.anchor_fit.coverage import Coverage, anchor_iou, cover
 from mmfrcnn.cli.anchor_fit.fed import fed_objects
 from mmfrcnn.cli.anchor_fit.levels import fewest, possible_levels, strides_of
-from mmfrcnn.cli.anchor_fit.objects import Objects
+from mmfrcnn.cli.anchor_fit.objects import Objects, spread
 from mmfrcnn.cli.anchor_fit.page import about_strides, remarks, table
 from mmfrcnn.cli.anchor_fit.search import ENOUGH, Anchors, choose
 from mmfrcnn.cli.checking.registered import check_registered
@@ -27,6 +27,8 @@ from mmfrcnn.cli.config import load_config
 from mmfrcnn.data.class_names import resolve_classes
 from mmfrcnn.errors import UserError
 
+LOOKED_AT = 10_000
+"""Objects that other anchors are tried on, at most, so that memory is bounded."""
 REPORTED = (0.5, 0.6, 0.7)
 DECISIVE = (0.5, 0.6)
 """IoUs of which other anchors must reach more objects at one, to be proposed."""
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> None:
     print('\n'.join(remarks(objects, before, generator.strides)))
 
     per_cell = args.per_cell or present.number
-    changes, chosen = _chosen(objects, config.model, generator, thresholds, per_cell)
+    some = objects.part(spread(len(objects.boxes), LOOKED_AT))
+    changes, chosen = _chosen(some, config.model, generator, thresholds, per_cell)
     best = TASK_UTILS.build({**config.model.rpn_head.anchor_generator, **changes})
     levels = '' if 'strides' not in changes else f', on {best.num_levels} levels'
     print(f'\nThe best found under a bound of {per_cell} is {chosen}{levels}:')
@@ -134,7 +137,7 @@ def _chosen(
 ) -> tuple[dict[str, Any], Anchors]:
     """Choose anchors and levels; return what changes of the generator, and them."""
     settings, present = model.rpn_head.anchor_generator, Anchors.of(generator)
-    found = {}
+    recalls, found = {}, {}
     for levels in possible_levels(model, generator):
         changes = {'strides': strides_of(generator, levels)}
         if levels == generator.num_levels:
@@ -143,10 +146,9 @@ def _chosen(
         anchors = choose(objects, config, present, thresholds, per_cell)
         changes |= anchors.changes(settings)
         iou = anchor_iou(objects, TASK_UTILS.build({**settings, **changes})).max((1, 2))
-        recall = np.mean([(iou >= one).mean() for one in thresholds])
-        found[levels] = float(recall), changes, anchors
-    _, changes, anchors = found[fewest(list(found), lambda number: found[number][0])]
-    return changes, anchors
+        recalls[levels] = float(np.mean([(iou >= one).mean() for one in thresholds]))
+        found[levels] = changes, anchors
+    return found[fewest(recalls)]
 
 
 def _propose(

@@ -33,6 +33,7 @@ def train(
     work_dir: str | Path | None = None,
     resume: bool | str | Path = False,
     amp: str | None = None,
+    deterministic: bool = False,
     device: str | None = None,
     log: Sequence[str] = (),
     verbose: bool = False,
@@ -47,6 +48,7 @@ def train(
         resume (bool | str | Path): Whether to go on with the last checkpoint of the
             folder, or with the one of a path.
         amp (str | None): ``bf16``, ``fp16`` or ``auto``: mixed precision.
+        deterministic (bool): Whether the same call gives the same weights, to the bit.
         device (str | None): ``cpu``, ``cuda`` or ``cuda:N``; None: a GPU if there is
             one.
         log (Sequence[str]): ``tensorboard``, ``wandb``, ``mlflow``.
@@ -71,6 +73,7 @@ def train(
             work_dir=str(work_dir) if work_dir else None,
             resume=chosen,
             amp=amp,
+            deterministic=deterministic,
             device=device,
             log=list(log),
             verbose=verbose,
@@ -79,6 +82,7 @@ def train(
             compile=False,
             cuda_graphs=False,
             profile=False,
+            on_nan='stop',
             launcher='none',
             local_rank=0,
         )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmfrcnn.cli.outputs import write_whole
+from mmfrcnn.files import write_whole
 
 TITLE = {'journal': 'mmfrcnn predict'}
 

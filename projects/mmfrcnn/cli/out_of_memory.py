@@ -5,18 +5,26 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from mmengine.config import Config
 
+from mmfrcnn.cli.rates import scale_config
 from mmfrcnn.cli.runtime import print_once
 from mmfrcnn.errors import UserError
 
 Result = TypeVar('Result')
 
-RATES = ('eta_max', 'eta_min')
-"""Settings of a schedule that are learning rates, and not factors of one."""
+REMEDIES = {
+    'train': 'Set a smaller train_dataloader.batch_size, a smaller scale in Resize, '
+    'or --amp',
+    'test': 'Set a smaller test_dataloader.batch_size, a smaller scale in Resize, or '
+    '--precision bf16',
+    'predict': 'Give a smaller --batch-size, --precision bf16, or a smaller scale in '
+    'Resize',
+}
+"""By command: what to change where a GPU's memory runs out."""
 
 
 def while_memory_lasts(train: Callable[[], Result], config: Config) -> Result:
@@ -35,11 +43,24 @@ def while_memory_lasts(train: Callable[[], Result], config: Config) -> Result:
         try:
             return train()
         except torch.OutOfMemoryError as error:
-            reason = str(error).partition('. ')[0]
+            reason = _reason(error)
         # Out of the handler: the exception held what fills the memory.
         gc.collect()
         torch.cuda.empty_cache()
-        _halve(config, reason, kept=_checkpoints(config) != before)
+        goes_on = config.get('resume', False)
+        _halve(config, reason, kept=goes_on or _checkpoints(config) != before)
+
+
+def explain_out_of_memory(command: str, error: torch.OutOfMemoryError) -> str:
+    """Return what a command says where a GPU's memory runs out, in one line."""
+    other = 'Work on fewer or smaller images at a time, or --device cpu'
+    return f'{_reason(error)}. {REMEDIES.get(command, other)}'
+
+
+def _reason(error: torch.OutOfMemoryError) -> str:
+    """Return the first sentence: others tell of the allocator."""
+    text = str(error).rpartition('OutOfMemoryError: ')[2]  # of a loader's thread
+    return text.partition('. ')[0].splitlines()[0]
 
 
 def _checkpoints(config: Config) -> set[Path]:
@@ -50,34 +71,22 @@ def _halve(config: Config, reason: str, kept: bool) -> None:
     """Halve the batch of a config, and scale its learning rate to it."""
     loader = config.train_dataloader
     size = loader.get('batch_size')
-    remedy = (
-        'Set a smaller train_dataloader.batch_size, a smaller scale in Resize, or --amp'
-    )
+    remedy = REMEDIES['train']
     if not isinstance(size, int) or size < 2:
         raise UserError(f'{reason}, with {size} image an iteration. {remedy}')
     if config.get('launcher', 'none') != 'none':
         raise UserError(f'{reason}, in one of several processes. {remedy}')
     if kept:
         raise UserError(
-            f'{reason}, after a checkpoint was written, which counts iterations of '
+            f'{reason}, in a run with a checkpoint, which counts iterations of '
             f'{size} images. {remedy}, in a new work folder'
         )
     loader.batch_size = size // 2
     share = loader.batch_size / size
     if not config.get('auto_scale_lr', {}).get('enable'):
-        optimizer = config.optim_wrapper.optimizer
-        optimizer.lr *= share
-        for schedule in _schedules(config):
-            schedule.update(
-                {key: schedule[key] * share for key in RATES if schedule.get(key)}
-            )
+        scale_config(config, share)
     print_once(
         f'{reason}. Begun anew with {loader.batch_size} images an iteration in place '
         f'of {size}, and the learning rate scaled to them; iterations that the config '
         'counts stay as many.'
     )
-
-
-def _schedules(config: Config) -> list[Any]:
-    schedule = config.get('param_scheduler') or []
-    return list(schedule) if isinstance(schedule, list | tuple) else [schedule]

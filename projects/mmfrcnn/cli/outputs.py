@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmfrcnn.errors import UserError
-from mmfrcnn.files import written_whole
 
 MARK = '.drawn-pictures'
 BEGINNING = 1 << 16
@@ -71,12 +70,6 @@ def check_file(option: str, path: Path, is_own: Callable[[bytes], bool]) -> None
             f'{option} {path} is there and holds no earlier results, so it is not '
             'written over: name another file'
         )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file in one step, so that it is there whole or as it was."""
-    with written_whole(path) as stream:
-        stream.write(text.encode())
 
 
 def is_coco_results(beginning: bytes) -> bool:

@@ -40,7 +40,8 @@ from mmfrcnn.evaluation.label_errors import LabelError, label_errors
 from mmfrcnn.evaluation.ledger.columns import Columns
 from mmfrcnn.report.advice import Advice, advice_for
 from mmfrcnn.report.facts import Facts
-from mmfrcnn.report.page import LIKELY, Origin
+from mmfrcnn.report.page import LIKELY
+from mmfrcnn.report.report import Origin, Report
 from mmfrcnn.report.words import in_words
 from mmfrcnn.training.pictures import history
 from mmfrcnn.weights.checkpoints import check_checkpoint
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
     advice, errors = advice_for(facts), label_errors(columns)
     sentences = _sentences(args, facts, errors, comparison)
     origin = _origin(args, config, run_folder, sentences)
-    write_report(folder, facts, figures, advice, errors, origin, comparison)
+    report = Report(facts, figures, advice, errors, origin, comparison)
+    write_report(folder, report)
     _print(advice, comparison, folder)
 
 

@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
+from mmfrcnn.cli.earlier_runs import forget_earlier_runs
 from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.data.checks.preflight import PreflightHook
 from mmfrcnn.data.checks.unreadable import explain_data_error
@@ -130,6 +131,7 @@ def build_runner(config: Config, verbose: bool = False) -> Runner:
         config (Config): From `prepare`.
         verbose (bool): Whether the console shows all that the log file holds.
     """
+    forget_earlier_runs()
     if 'runner_type' in config:
         runner = RUNNERS.build(config)
         if not verbose:

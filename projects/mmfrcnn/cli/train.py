@@ -23,6 +23,7 @@ from mmfrcnn.cli.each_class import evaluate_each_class
 from mmfrcnn.cli.introduction import introduction
 from mmfrcnn.cli.out_of_memory import while_memory_lasts
 from mmfrcnn.cli.precision import use_mixed_precision
+from mmfrcnn.cli.rollback import Rollback
 from mmfrcnn.cli.runtime import (
     build_runner,
     console,
@@ -31,18 +32,25 @@ from mmfrcnn.cli.runtime import (
     prepare,
     print_once,
 )
+from mmfrcnn.cli.sameness import keep_images, make_deterministic, note_images
 from mmfrcnn.cli.trackers import add_trackers, check_trackers
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import Interrupted, UserError
 from mmfrcnn.modeling.sampler import forget_draws
+from mmfrcnn.training.accumulated import AccumulatedGradientsHook
 from mmfrcnn.training.alternating.loop import AlternatingTrainLoop
 from mmfrcnn.training.compiled import CompileHook
 from mmfrcnn.training.cuda_graphs import CudaGraphHook
 from mmfrcnn.training.data_wait import DataWaitHook
 from mmfrcnn.training.gradients import GradientHook
+from mmfrcnn.training.interruption import InterruptionHook
 from mmfrcnn.training.pictures import PicturesHook
 from mmfrcnn.training.profiling import ProfileHook
 from mmfrcnn.training.results import ResultsHook
-from mmfrcnn.weights.checkpoints import check_checkpoint, find_last_checkpoint
+from mmfrcnn.weights.checkpoints import (
+    check_checkpoint,
+    find_last_checkpoint,
+    read_checkpoint,
+)
 from mmfrcnn.weights.fitting import (
     check_classes,
     check_first_weights,
@@ -65,22 +73,39 @@ def train_from(args: argparse.Namespace) -> Runner:
     check_needs(config, 'train_dataloader', 'val_dataloader')
     if args.amp:
         use_mixed_precision(config, args.amp, get_device())
+    if args.deterministic:
+        make_deterministic(config)
     if args.auto_scale_lr:
         _scale_learning_rate(config)
     choose_start(config, args.resume)
     evaluate_each_class(config, 'val')
     add_trackers(config, args.log)
-    runner = while_memory_lasts(lambda: _train(config, args), config)
+    rollback = Rollback(config, args.on_nan)
+    try:
+        runner = rollback.while_it_diverges(
+            lambda: while_memory_lasts(lambda: _train(config, args, rollback), config)
+        )
+    except Interrupted:
+        leave_processes()
+        raise
     leave_processes()
     return runner
 
 
-def _train(config: Config, args: argparse.Namespace) -> Runner:
-    with explained(config, ['train', 'val']), console(args.verbose) as progress:
+def _train(config: Config, args: argparse.Namespace, rollback: Rollback) -> Runner:
+    interruption = InterruptionHook()
+    with (
+        interruption.listening(),
+        explained(config, ['train', 'val']),
+        console(args.verbose) as progress,
+    ):
         runner = build_runner(config, args.verbose)
         runner.register_hook(TrainingReport(), priority='VERY_LOW')
+        runner.register_hook(rollback.hook())
         runner.register_hook(DataWaitHook())
         runner.register_hook(GradientHook())
+        runner.register_hook(AccumulatedGradientsHook())
+        runner.register_hook(interruption)
         runner.register_hook(ResultsHook())
         runner.register_hook(PicturesHook())
         if progress:
@@ -130,7 +155,9 @@ def choose_start(config: Config, resume: str | None) -> None:
     source = config.get('load_from')
     if not config.get('resume') or (source and not _is_in(source, config.work_dir)):
         check_unused(config)
-    if config.get('load_from'):
+    if config.get('load_from') and config.get('resume'):
+        keep_images(config, read_checkpoint(config.load_from))
+    elif config.get('load_from'):
         check_checkpoint(config.load_from)
     else:
         _check_pretrained(config)
@@ -184,6 +211,7 @@ class TrainingReport(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what is trained, on what and how fast, and what won't go as planned."""
+        note_images(runner)
         runner.logger.info('\n' + introduction(runner))
         for line in (*_about_schedules(runner), *scale_warnings(runner.cfg)):
             runner.logger.warning(line)

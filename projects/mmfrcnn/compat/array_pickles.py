@@ -23,6 +23,9 @@ NEVER_WRITTEN = (
 )
 """Opcodes that no pickle of arrays has: names by number, ids, and calls of old."""
 
+NUMBERS = re.compile(r'[fiu][1248]|b1')
+"""How files name a type of numbers for `numpy.dtype`."""
+
 
 class RefusedError(pickle.UnpicklingError):
     """A file asks for something that arrays are not made of."""
@@ -50,7 +53,7 @@ class ElementType:
     """
 
     def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        if not re.fullmatch(r'[fiu][1248]|b1', code):
+        if not NUMBERS.fullmatch(code):
             raise RefusedError(f'numpy.dtype {code!r}')
         self.dtype = np.dtype(code)
 

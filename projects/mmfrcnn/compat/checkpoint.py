@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import pickle
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -30,8 +29,8 @@ from mmfrcnn.compat import (
     unpickling,
 )
 from mmfrcnn.compat.checkpoint_arrays import array_globals
-from mmfrcnn.compat.checkpoint_bounds import check_contents, check_file
-from mmfrcnn.compat.checkpoint_file import damage_of
+from mmfrcnn.compat.checkpoint_bounds import check_contents
+from mmfrcnn.compat.checkpoint_file import check_file
 from mmfrcnn.compat.checkpoint_parts import check_parts
 from mmfrcnn.compat.checkpoint_paths import forget_other_files
 from mmfrcnn.errors import UserError
@@ -131,7 +130,6 @@ def _with_clear_errors(load):
         check_file(str(filename))
         if str(filename).endswith('.safetensors') and '://' not in str(filename):
             return {'state_dict': safetensors.read(filename)[0]}
-        _check_sums(str(filename))
         try:
             loaded = load(cls, filename, map_location, logger)
         except FileNotFoundError:
@@ -154,18 +152,6 @@ def _with_clear_errors(load):
         return loaded
 
     return load_checkpoint
-
-
-def _check_sums(filename: str) -> None:
-    """Refuse a file that its own checksums say was changed since it was written."""
-    path = Path(filename).expanduser()
-    with open(path, 'rb') if path.is_file() else nullcontext() as stream:
-        is_archive = stream is not None and stream.read(4) == b'PK\3\4'
-    damage = damage_of(path) if is_archive else ''
-    if damage:
-        raise UserError(
-            f'{filename} is not a complete checkpoint: {damage}. Use another'
-        )
 
 
 def _file_is_at_fault(filename: str, error: Exception) -> bool:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import re
 from typing import Any
 
 import numpy as np
+
+from mmfrcnn.compat.array_pickles import NUMBERS, no_bytes
 
 # Element types of the arrays and scalars that logs and metadata hold.
 _ELEMENTS = (bool, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64)
@@ -38,15 +39,10 @@ def element_type(code: Any, align: Any = False, copy: Any = True) -> np.dtype:
     Raises:
         pickle.UnpicklingError: If it is asked for anything but numbers.
     """
-    if not isinstance(code, str) or not re.fullmatch(r'[fiu][1248]|b1', code):
+    if not isinstance(code, str) or not NUMBERS.fullmatch(code):
         kind = type(np.dtype(code)).__name__ if code == 'O8' else repr(code)[:40]
         raise pickle.UnpicklingError(f'GLOBAL numpy.dtype.{kind} of something else')
     return np.dtype(code, copy=True)
-
-
-def no_bytes() -> bytes:
-    """Stand for ``bytes``: those of an empty array."""
-    return b''
 
 
 def array_globals() -> list[Any]:

@@ -1,13 +1,12 @@
 """How much a checkpoint file may ask for: no more than it holds.
 
 Weights-only loading executes nothing, and still believes what a file says of sizes: a
-few kilobytes can unpack to gigabytes, or declare a tensor of terabytes over one number.
-torch writes each weight out in full, so what is larger than its file was made to harm.
+few kilobytes can declare a tensor of terabytes over one number. torch writes each
+weight out in full, so what is larger than its file was made to harm.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,6 @@ from mmfrcnn.errors import UserError
 
 DEEPEST = 100
 """Containers in containers: mmengine copies what it loads, a call for each."""
-
-
-def check_file(path: str) -> None:
-    """Check, before a checkpoint file is read, that it unpacks to what it is.
-
-    Args:
-        path (str): The file; what is none, such as an address, is left to its reader.
-
-    Raises:
-        UserError: If it is a pipe or a device, or an archive with compressed members.
-    """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        if file.exists() and not file.is_dir():
-            raise UserError(f'{path} is a pipe or a device, not a checkpoint file')
-        return
-    if unpacks_to_more(file):
-        raise UserError(
-            f'{path} was not loaded: it is compressed, and may unpack to any size. '
-            'torch writes checkpoints as they are: use the file it wrote'
-        )
-
-
-def unpacks_to_more(file: Path) -> bool:
-    """Whether a file is a zip whose members are compressed, or share their bytes."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
-        return False  # none, or damaged: its reader says so
-    packed = any(one.compress_type != zipfile.ZIP_STORED for one in members)
-    return packed or sum(one.file_size for one in members) > file.stat().st_size
 
 
 def check_contents(loaded: Any, path: str) -> None:

@@ -1,7 +1,7 @@
-"""Whether a checkpoint file is what was written.
+"""Whether a checkpoint file is what was written, before anything in it is read.
 
 Since torch 1.6 it is a zip archive, stored without compression, whose parts have
-checksums; torch itself does not look at them.
+checksums; torch itself does not look at them, and unpacks what is compressed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,49 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from mmfrcnn.errors import UserError
+
 OLD_FORMAT = b'\x80\x02'
 """How files of torch before 1.6 begin: nothing in them tells where they end."""
+
+
+def check_file(path: str) -> None:
+    """Check that a checkpoint is a whole file, which unpacks to what it is.
+
+    Args:
+        path (str): The file; what is none, such as an address, is left to its reader,
+            and so is what is damaged in a ``.safetensors``.
+
+    Raises:
+        UserError: If it is a pipe or a device, compressed, or damaged.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        if file.exists() and not file.is_dir():
+            raise UserError(f'{path} is a pipe or a device, not a checkpoint file')
+        return
+    size = f'{file.stat().st_size} bytes'
+    if unpacks_to_more(file):
+        raise UserError(
+            f'{path} ({size}) was not loaded: it is compressed, and may unpack to any '
+            'size. torch writes checkpoints as they are: use the file it wrote'
+        )
+    damage = '' if file.suffix == '.safetensors' else damage_of(file)
+    if damage:
+        raise UserError(
+            f'{path} ({size}) is not a complete checkpoint: {damage}. Use another'
+        )
+
+
+def unpacks_to_more(file: Path) -> bool:
+    """Whether a file is a zip whose parts are compressed, or share their bytes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
+        return False  # none, or damaged: its reader says so
+    size = sum(part.file_size for part in parts)
+    return not all(map(_is_stored, parts)) or size > file.stat().st_size
 
 
 def damage_of(file: str | Path | BinaryIO) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from mmfrcnn.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # numpy's
@@ -82,6 +84,10 @@ def _names(value: Any) -> bool:
     return is_list and all(isinstance(name, str) for name in value)
 
 
+def _tensors(value: Any) -> bool:
+    return _by_name(value) and all(isinstance(one, Tensor) for one in value.values())
+
+
 BY_NAME = (_by_name, 'a dict by name')
 COUNT = (_is_count, 'a count')
 NAMES = (_or_none(_names), 'a list of names')
@@ -103,5 +109,6 @@ PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'message_hub': (_log, f'a dict of {", ".join(sorted(LOG))}'),
     'optimizer': BY_NAME,
     'param_schedulers': (_states, 'a list of dicts'),
+    'accumulated_gradients': (_tensors, 'a dict of tensors by name'),
 }
 """Dotted key of each part, outer ones first: whether a value fits, and what does."""

@@ -109,17 +109,22 @@ def _file_number(path: str) -> int | None:
 
 
 def _removing_later(method: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a method of mmengine's hook that removes checkpoints and saves one."""
+    """Wrap a method of mmengine's hook that removes checkpoints and saves one.
+
+    Hooks that have a ``before_saving`` are called with it in every process; mmengine's
+    ``before_save_checkpoint`` is for the main one alone.
+    """
 
     @functools.wraps(method)
-    def saving(self: Any, *args: Any, **kwargs: Any) -> None:
+    def saving(self: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
         backend = getattr(self, 'file_backend', None)
         if backend is None:  # nothing is trained, so nothing is saved
-            method(self, *args, **kwargs)
+            method(self, runner, *args, **kwargs)
             return
+        runner.call_hook('before_saving')
         self.file_backend = patient = _RemovesLater(backend)
         try:
-            method(self, *args, **kwargs)
+            method(self, runner, *args, **kwargs)
         except OSError as error:  # of the note that names the last checkpoint
             raise _cannot_write(error.filename or str(self.out_dir), error) from error
         finally:

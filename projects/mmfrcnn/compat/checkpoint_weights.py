@@ -10,7 +10,7 @@ leaves the whole model as it was.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from mmengine.runner import checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, first_of
 
 
 def install() -> None:
@@ -62,14 +62,9 @@ def check_loadable(
     wrong = [f'{name} is {fault}' for name, fault in faults.items() if fault]
     if wrong:
         raise UserError(
-            f'{source}: {len(wrong)} weights cannot be loaded ({first_few(wrong)}). '
-            "Save them as the model's state_dict()"
+            f'{source}: {len(wrong)} weights cannot be loaded '
+            f"({first_of(sorted(wrong))}). Save them as the model's state_dict()"
         )
-
-
-def first_few(texts: Sequence[str]) -> str:
-    """Join the first three of some texts, in alphabetical order."""
-    return '; '.join(sorted(texts)[:3]) + ('; ...' if len(texts) > 3 else '')
 
 
 def _or_raise(load: Callable[..., None]) -> Callable[..., None]:
@@ -88,8 +83,8 @@ def _or_raise(load: Callable[..., None]) -> Callable[..., None]:
         if own and all(own[name]._version == v for name, v in before.items()):
             raise UserError(
                 f'{_source()}: no weight fits the model. It has '
-                f'{first_few(list(state_dict)) or "none"}, the model '
-                f'{first_few(list(own))}. Use the config it was trained with'
+                f'{first_of(sorted(state_dict)) or "none"}, the model '
+                f'{first_of(sorted(own))}. Use the config it was trained with'
             )
 
     return load_state_dict

@@ -3,7 +3,7 @@
 Given weights without a config, mmengine's inferencers take the config that is stored
 with them, as Python text, and execute it: whoever wrote the file runs their code. A
 config that mmengine stored holds nothing but values, so here it is read as values, and
-what detection needs of them is checked (`detection_parts`); anything else is refused.
+what is needed of them is checked (`detection_parts`); anything else is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from mmengine.config import ConfigDict
 from mmengine.infer import BaseInferencer
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from mmfrcnn.compat.detection_parts import detection_parts, find_part
+from mmfrcnn.compat.detection_parts import (
+    detection_parts,
+    find_part,
+    training_parts,
+)
 from mmfrcnn.compat.model_size import no_larger_than
 from mmfrcnn.errors import UserError, first_of
 
@@ -99,13 +103,16 @@ def stored_config(loaded: dict[str, Any], filename: str, remedy: str) -> dict[st
     return config_of_text(text, f'{filename}: the config inside', remedy)
 
 
-def config_of_text(text: str, name: str, remedy: str) -> dict[str, Any]:
+def config_of_text(
+    text: str, name: str, remedy: str, training: bool = False
+) -> dict[str, Any]:
     """Return what detection needs of a config's text: see `detection_parts`.
 
     Args:
         text (str): As mmengine writes it.
         name (str): What it is, for the message.
         remedy (str): What to do instead, for the message.
+        training (bool): Return what a loss needs instead: see `training_parts`.
 
     Raises:
         UserError: If it holds more than values, or it would import a module that is not
@@ -127,7 +134,7 @@ def config_of_text(text: str, name: str, remedy: str) -> dict[str, Any]:
             f'{remedy}'
         )
     try:
-        return detection_parts(values)
+        return training_parts(values) if training else detection_parts(values)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{name} was not used: {error}. {remedy}') from None
 

@@ -1,10 +1,10 @@
-"""What detection needs of a stored config, with every name in it checked at its place.
+"""What is taken of a stored config, with every name in it checked at its place.
 
 mmengine builds whatever a config names: a dotted ``type`` is imported and called, a
 name that is not registered is imported as a module, and some registered classes
 execute, open or fetch what their arguments say. So of a config from a file only the
-model, the test pipeline and the class names are taken, and in these a ``type`` must be
-the plain name of a registered class of the kind that belongs there.
+model is taken and, for detection, the test pipeline and the class names, and in these
+a ``type`` must be the plain name of a registered class of the kind that belongs there.
 """
 
 from __future__ import annotations
@@ -70,11 +70,7 @@ def detection_parts(values: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: Naming the part that is missing or not allowed.
     """
-    if values.get('default_scope') not in (None, SCOPE):
-        raise ValueError(f'default_scope is {values["default_scope"]!r}, not {SCOPE!r}')
-    model = values.get('model')
-    if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError('it has no model')
+    model = _model(values)
     loader = values.get('test_dataloader')
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
     while isinstance(dataset, dict) and 'dataset' in dataset:
@@ -90,9 +86,36 @@ def detection_parts(values: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         'default_scope': SCOPE,
-        'model': _checked(model, 'model', 'model'),
+        'model': _checked(_untrained(model), 'model', 'model'),
         'test_dataloader': {'dataset': kept},
     }
+
+
+def training_parts(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what a loss needs of a config: the model, with its ``train_cfg``.
+
+    Arguments and errors are those of `detection_parts`.
+    """
+    model = _checked(_model(values), 'model', 'model')
+    return {'default_scope': SCOPE, 'model': model}
+
+
+def _model(values: dict[str, Any]) -> dict[str, Any]:
+    if values.get('default_scope') not in (None, SCOPE):
+        raise ValueError(f'default_scope is {values["default_scope"]!r}, not {SCOPE!r}')
+    model = values.get('model')
+    if not isinstance(model, dict) or 'type' not in model:
+        raise ValueError('it has no model')
+    return model
+
+
+def _untrained(node: Any) -> Any:
+    """Return a copy of a config node whose parts are not trained."""
+    if isinstance(node, list | tuple):
+        return type(node)(map(_untrained, node))
+    if not isinstance(node, dict):
+        return node
+    return {k: None if k == 'train_cfg' else _untrained(v) for k, v in node.items()}
 
 
 def _written_out(metainfo: Any) -> dict[str, Any]:
@@ -127,8 +150,6 @@ def _children(node: dict, path: str) -> Iterator[tuple[str, Any]]:
             raise ValueError(f'{path}.{key} is not allowed')
         if key in DROPPED or (key == 'weights' and isinstance(value, str)):
             continue
-        if key == 'train_cfg':
-            value = None
         yield key, _checked(value, key, f'{path}.{key}')
 
 

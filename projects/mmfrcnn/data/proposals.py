@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mmfrcnn.compat.checkpoint_bounds import unpacks_to_more
+from mmfrcnn.compat.checkpoint_file import unpacks_to_more
 from mmfrcnn.errors import UserError
 from mmfrcnn.files import written_whole
 

@@ -6,27 +6,31 @@ a share of the objects, decides which comes first.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mmfrcnn.evaluation.figures.average_precision import MEANS, AveragePrecision
 from mmfrcnn.evaluation.ledger.fates import NOT_PROPOSED
-from mmfrcnn.evaluation.ledger.matching import NOBODY
-from mmfrcnn.report.facts import Facts, Split, sides_of
+from mmfrcnn.report.facts import Facts, Split
+from mmfrcnn.report.labels import (
+    EXCHANGED,
+    FEW,
+    box_offsets,
+    confusions,
+    exchanges,
+    unlabelled,
+)
 
 ANCHOR_IOU = 0.5
 """An object whose nearest anchor has less is hardly reached."""
-ENOUGH, FEW = 30, 5
-"""Objects that a median needs, and a share."""
+ENOUGH = 30
+"""Objects that a median needs."""
 SCALES_APART = 1.35
 """Ratio of sizes in training and in tests that is no matter of augmentation."""
 LOST, MOST = 0.03, 0.3
 """Share of all objects, and of those that are missed, that a step may lose."""
-EXCHANGED = 0.18
-"""Share of two classes that is called the other, each way."""
 UNLABELLED = 0.1
 """Share of the sure detections that lie on the background."""
 SHIFTED, SIGNIFICANT = 0.03, 5.0
@@ -164,11 +168,11 @@ def tight_nms(facts: Facts) -> Iterator[Advice]:
 def exchanged_labels(facts: Facts) -> Iterator[Advice]:
     """Objects of two classes are called each other."""
     for split, where in _splits(facts):
-        both = exchanges(split)
+        pairs, counts = confusions(split)
+        both = exchanges(pairs, counts)
         if not both:
             continue
         (a, b), figure = max(both.items(), key=lambda item: item[1])
-        pairs, counts = confusions(split)
         one, other = facts.classes[a], facts.classes[b]
         yield Advice(
             'exchanged_labels',
@@ -181,45 +185,6 @@ def exchanged_labels(facts: Facts) -> Iterator[Advice]:
             float(pairs[a, b] + pairs[b, a]) / counts.sum(),
         )
         return
-
-
-def exchanges(split: Split) -> dict[tuple[int, int], float]:
-    """Return the pairs of classes that look exchanged, and how much of both is."""
-    pairs, counts = confusions(split)
-    both = {
-        (a, b): min(number / counts[a], pairs.get((b, a), 0) / counts[b])
-        for (a, b), number in pairs.items()
-        if a < b and min(counts[a], counts[b]) >= FEW
-    }
-    return {pair: float(share) for pair, share in both.items() if share > EXCHANGED}
-
-
-def confusions(split: Split) -> tuple[dict[tuple[int, int], int], np.ndarray]:
-    """Count what objects are called by the best detection that reaches them.
-
-    Args:
-        split (Split): An evaluation.
-
-    Returns:
-        tuple: How many objects of a class (first) are called another (second), where
-        there are any; and the objects of each class that are called anything, (C,).
-    """
-    columns = split.columns
-    objects, rows = _best_about(split, ('true', 'wrong_class'))
-    own, called = columns.object_label[objects], columns.detection_label[rows]
-    pairs = Counter(zip(own.tolist(), called.tolist(), strict=True))
-    counts = np.bincount(own, minlength=len(columns.classes))
-    return {k: n for k, n in pairs.items() if k[0] != k[1]}, counts
-
-
-def _best_about(split: Split, kinds: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return objects, and the best detection of some kinds that each has, (K,) both."""
-    columns = split.columns
-    about = np.isin(split.kinds, kinds) & (columns.detection_object != NOBODY)
-    rows = np.flatnonzero(about)
-    rows = rows[np.argsort(-columns.detection_score[rows], kind='stable')]
-    objects, first = np.unique(columns.detection_object[rows], return_index=True)
-    return objects, rows[first]
 
 
 def missing_labels(facts: Facts) -> Iterator[Advice]:
@@ -238,16 +203,6 @@ def missing_labels(facts: Facts) -> Iterator[Advice]:
             figure,
         )
         return
-
-
-def unlabelled(split: Split) -> tuple[float, int]:
-    """Return the share and the number of sure detections on the background."""
-    scores, kinds = split.columns.detection_score, split.kinds
-    if not (kinds == 'true').any():
-        return 0.0, 0
-    sure = scores >= np.median(scores[kinds == 'true'])
-    nothing = int((sure & (kinds == 'background')).sum())
-    return nothing / max(int(sure.sum()), 1), nothing
 
 
 def shifted_boxes(facts: Facts) -> Iterator[Advice]:
@@ -302,23 +257,6 @@ def loose_boxes(facts: Facts) -> Iterator[Advice]:
         return
 
 
-def box_offsets(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far the best detection of each object lies from it.
-
-    Args:
-        split (Split): An evaluation.
-
-    Returns:
-        tuple: Of centres, (x, y) in pixels of the image, (K, 2), and the side of a
-        square of each object's area, (K,).
-    """
-    columns = split.columns
-    objects, rows = _best_about(split, ('true', 'poor_box'))
-    found, own = columns.detection_box[rows], columns.object_box[objects]
-    offsets = (found[:, :2] + found[:, 2:] - own[:, :2] - own[:, 2:]) / 2
-    return offsets, sides_of(own)
-
-
 def overfitting(facts: Facts) -> Iterator[Advice]:
     """Training images are known by heart."""
     if facts.training is None:
@@ -329,7 +267,8 @@ def overfitting(facts: Facts) -> Iterator[Advice]:
     )
     known = ~np.isnan(seen) & ~np.isnan(unseen)
     # Of most classes: that one is rare, or two are exchanged, is another matter.
-    known[[label for pair in exchanges(facts.held_out) for label in pair]] = False
+    exchanged = exchanges(*confusions(facts.held_out))
+    known[[label for pair in exchanged for label in pair]] = False
     if not known.any():
         return
     gap = float(np.median((seen - unseen)[known]))

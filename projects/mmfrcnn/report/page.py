@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from mmfrcnn.evaluation.ledger.mistakes import BACKGROUND, KINDS, NAMES
 from mmfrcnn.evaluation.ledger.oracles import ORACLES
 from mmfrcnn.evaluation.ledger.regained import STEPS
 from mmfrcnn.report import charts
-from mmfrcnn.report.advice import Advice
 from mmfrcnn.report.facts import Facts
 from mmfrcnn.report.flow import counts, flow, sizes
-from mmfrcnn.report.pictures import Shown, best_threshold, label_pictures
+from mmfrcnn.report.pictures import label_pictures
+from mmfrcnn.report.report import Report
 from mmfrcnn.report.sizes import REACHES, anchor_recall, side_histogram
 
 TEMPLATE = Path(__file__).with_name('page.html')
@@ -38,65 +37,25 @@ CLASS_FIGURES = ('AP', 'AP50', 'AP75', 'AR')
 BEST_POINT = ('best_threshold', 'precision', 'recall', 'F1')
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a report comes from.
-
-    Attributes:
-        title (str): Name of the run.
-        source (str): Of which checkpoint and images, in words.
-        command (str): That repeats it.
-        config (str): Text of the config.
-        environment (Mapping[str, str]): Versions and machine.
-        curves (Mapping): Losses and metrics over iterations, by title and name.
-        labels_file (str): Name of the file of all label errors.
-        sentences (Sequence[str]): What else is to be said in the summary.
-    """
-
-    title: str
-    source: str
-    command: str
-    config: str
-    environment: Mapping[str, str]
-    curves: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]]
-    labels_file: str
-    sentences: Sequence[str] = ()
-
-
-def render(
-    facts: Facts,
-    figures: dict[str, Any],
-    advice: Sequence[Advice],
-    errors: Sequence[LabelError],
-    origin: Origin,
-    worst: Sequence[Shown],
-) -> str:
-    """Return the page, HTML.
-
-    Args:
-        facts (Facts): What is known of the run.
-        figures (dict): Of :func:`~mmfrcnn.evaluation.figures.figures_of`.
-        advice (Sequence[Advice]): Best first.
-        errors (Sequence[LabelError]): Surest first.
-        origin (Origin): Where it comes from.
-        worst (Sequence[Shown]): The images of most mistakes.
-    """
+def render(report: Report) -> str:
+    """Return the page, HTML."""
+    origin, facts, figures = report.origin, report.facts, report.figures
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(TEMPLATE.read_text('utf-8'))
     return template.render(
         title=origin.title,
         source=origin.source,
         sections=SECTIONS,
-        advice=advice,
+        advice=report.advice,
         sentences=origin.sentences,
         numbers=_numbers(facts, figures),
         **_ledger(facts),
         **_figures(figures),
         **_confusion(figures['confusion']),
         **_anchors(facts),
-        pictures=worst,
-        threshold=f'{best_threshold(figures):.2f}',
-        **_labels(errors, origin.labels_file),
+        pictures=report.worst,
+        threshold=f'{report.threshold:.2f}',
+        **_labels(report.errors, origin.labels_file),
         training_charts=[
             (title, charts.curves(title, lines))
             for title, lines in origin.curves.items()

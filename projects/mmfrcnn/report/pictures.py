@@ -9,7 +9,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import mmcv
@@ -52,11 +51,6 @@ class Shown:
     classes: list[str]
     sizes: list[str]
     reasons: list[str]
-
-
-def best_threshold(figures: dict[str, Any]) -> float:
-    """Return the score of the best F1 of all classes, 0 without detections."""
-    return figures['curves']['all']['best']['threshold'] or 0.0
 
 
 def worst_images(split: Split, threshold: float) -> list[Shown]:

@@ -7,46 +7,27 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mmfrcnn.evaluation.label_errors import LabelError
-from mmfrcnn.report.advice import Advice
-from mmfrcnn.report.facts import Facts
 from mmfrcnn.report.flow import flow
-from mmfrcnn.report.page import Origin
-from mmfrcnn.report.pictures import Shown
+from mmfrcnn.report.report import Report
 from mmfrcnn.report.sizes import anchor_recall, side_histogram
 
 LISTED = 200
 """Label errors in the record; all are in a file of their own."""
 
 
-def record_of(
-    facts: Facts,
-    figures: dict[str, Any],
-    advice: Sequence[Advice],
-    errors: Sequence[LabelError],
-    origin: Origin,
-    worst: Sequence[Shown],
-) -> dict[str, Any]:
-    """Return the record, of values that JSON has.
-
-    Args:
-        facts (Facts): What is known of the run.
-        figures (dict): Of :func:`~mmfrcnn.evaluation.figures.figures_of`.
-        advice (Sequence[Advice]): Best first.
-        errors (Sequence[LabelError]): Surest first.
-        origin (Origin): Where it comes from.
-        worst (Sequence[Shown]): The images of most mistakes.
-    """
+def record_of(report: Report) -> dict[str, Any]:
+    """Return the record, of values that JSON has."""
+    origin, facts, errors = report.origin, report.facts, report.errors
     return {
         'title': origin.title,
         'source': origin.source,
         'command': origin.command,
         'sentences': list(origin.sentences),
-        'advice': [asdict(one) for one in advice],
+        'advice': [asdict(one) for one in report.advice],
         'ledger': facts.held_out.summary,
         'training_ledger': facts.training and facts.training.summary,
         'flow': flow(facts.held_out),
-        'figures': figures,
+        'figures': report.figures,
         'anchors': anchor_recall(facts),
         'sizes': side_histogram(facts),
         'training_objects': None
@@ -54,7 +35,7 @@ def record_of(
         else dict(zip(facts.classes, facts.class_counts, strict=True)),
         'images': [
             {'name': one.name, 'mistakes': one.notes, 'reasons': one.reasons}
-            for one in worst
+            for one in report.worst
         ],
         'label_errors': {
             'count': len(errors),
@@ -69,6 +50,7 @@ def record_of(
         },
         'config': origin.config,
         'environment': dict(origin.environment),
+        'comparison': report.comparison,
     }
 
 

@@ -1,5 +1,7 @@
 """Loops, and what acts between the steps of training."""
 
+from mmfrcnn.training import loops
+from mmfrcnn.training.accumulated import AccumulatedGradientsHook
 from mmfrcnn.training.alternating import AlternatingFasterRCNN, AlternatingTrainLoop
 from mmfrcnn.training.bfloat16 import Bfloat16OptimWrapper
 from mmfrcnn.training.channels_last import ChannelsLastHook
@@ -16,7 +18,10 @@ from mmfrcnn.training.results import ResultsHook
 from mmfrcnn.training.step_log import StepLogProcessor
 from mmfrcnn.training.validation_loss import ValidationLossHook
 
+loops.install()
+
 __all__ = [
+    'AccumulatedGradientsHook',
     'AlternatingFasterRCNN',
     'AlternatingTrainLoop',
     'Bfloat16OptimWrapper',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
+
+DUE = 'gradients_are_due'
+"""What a checkpoint says of whether the next update is measured."""
 
 
 @HOOKS.register_module()
@@ -35,6 +39,12 @@ class GradientHook(Hook):
         """Find out how often the log is written."""
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = loggers[0].interval if loggers else 1
+        if runner.iter:
+            self._due = bool(runner.message_hub.runtime_info.get(DUE, True))
+
+    def before_saving(self, runner: Runner) -> None:
+        """Have a resumed run measure the same updates."""
+        runner.message_hub.update_info(DUE, self._due)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
@@ -66,6 +76,7 @@ class GradientHook(Hook):
         plain = wrapper.step
         model = model.module if is_model_wrapper(model) else model
 
+        @functools.wraps(plain)  # with the mark that a schedule looks for
         def step(**options: Any) -> None:
             if self._due:
                 self._due = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,14 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmfrcnn.files import write_whole
+
 RESULTS = 'results.csv'
 Row: TypeAlias = dict[str, str]
 FIRST = ('epoch', 'iteration')
 COUNT = re.compile('[0-9]{1,18}')
+AVERAGED = 'averaged_in_results'
+"""What a checkpoint says of how much of each log the last row has averaged."""
 
 
 @HOOKS.register_module()
@@ -34,13 +39,17 @@ class ResultsHook(Hook):
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self._names: dict[str, None] = {}
+        self._found: dict[str, int] = {}
         self._seen: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Take over the rows of a run that is resumed."""
-        scalars = runner.message_hub.log_scalars.items()
-        self._seen = {name: len(buffer.data[0]) for name, buffer in scalars}
+        hub = runner.message_hub
+        scalars = hub.log_scalars.items()
+        self._found = {name: len(buffer.data[0]) for name, buffer in scalars}
+        if runner.iter:
+            self._seen = dict(hub.runtime_info.get(AVERAGED, {}))
+        hub.update_info(AVERAGED, self._seen)
         if not is_main_process():
             return
         path = Path(runner.work_dir) / RESULTS
@@ -61,7 +70,8 @@ class ResultsHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         """Learn the names of what is averaged."""
-        self._names |= dict.fromkeys(f'train/{name}' for name in outputs or ())
+        for name in (f'train/{name}' for name in outputs or ()):
+            self._seen.setdefault(name, self._found.get(name, 0))
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
@@ -72,9 +82,9 @@ class ResultsHook(Hook):
         if 'train/lr' in runner.message_hub.log_scalars:
             values['lr'] = runner.message_hub.get_scalar('train/lr').current()
         scalars = runner.message_hub.log_scalars
-        for name in (name for name in self._names if name in scalars):
+        for name in (name for name in self._seen if name in scalars):
             length = len(scalars[name].data[0])
-            new = length - self._seen.get(name, 0)
+            new = length - self._seen[name]
             self._seen[name] = length
             # Fewer than before: alternating training has begun a step, and they anew.
             if new:
@@ -113,12 +123,11 @@ def _is_whole(row: Row) -> bool:
 def write_results(path: Path, rows: Sequence[Row]) -> None:
     """Write rows, whose keys may differ; whoever reads meanwhile reads whole ones."""
     columns = dict.fromkeys(key for row in rows for key in row)
-    fresh = path.with_suffix('.tmp')
-    with open(fresh, 'w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, list(columns), restval='')
-        writer.writeheader()
-        writer.writerows(rows)
-    fresh.replace(path)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(columns), restval='')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, table.getvalue())
 
 
 def best_row(rows: Sequence[Row], metric: str) -> Row | None:

@@ -48,12 +48,6 @@ def _check_file(path: str) -> None:
         if file.parent.is_dir():
             near = did_you_mean(file.name, (f.name for f in _checkpoints(file.parent)))
         raise UserError(f'no such checkpoint: {path}.{near}')
-    damage = '' if file.suffix == '.safetensors' else damage_of(file)
-    if damage:
-        raise UserError(
-            f'{path} ({file.stat().st_size} bytes) is not a complete checkpoint: '
-            f'{damage}. Use another'
-        )
 
 
 def _checkpoints(folder: Path) -> list[Path]:

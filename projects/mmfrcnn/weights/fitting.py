@@ -14,12 +14,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mmfrcnn.compat.checkpoint_weights import (
-    check_loadable,
-    first_few,
-    unloadable,
-)
-from mmfrcnn.errors import UserError
+from mmfrcnn.compat.checkpoint_weights import check_loadable, unloadable
+from mmfrcnn.errors import UserError, first_of
 
 ELEMENTWISE = (
     'ax',
@@ -65,7 +61,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, Any], path: str) -> No
     if wrong:
         raise UserError(
             f'{path} is not of the model in this config: {len(wrong)} weights differ '
-            f'({first_few(wrong)}). Use the config it was trained with'
+            f'({first_of(sorted(wrong))}). Use the config it was trained with'
         )
     _say_not_finite(weights, path)
 
@@ -88,7 +84,7 @@ def check_first_weights(
     if not common:
         raise UserError(
             f'{path} holds no weight of the model in this config: it has '
-            f'{first_few(list(given)) or "none"}, the model {first_few(list(own))}'
+            f'{first_of(sorted(given)) or "none"}, the model {first_of(sorted(own))}'
         )
     check_loadable(own, given, path)
     _say_not_finite({name: given[name] for name in common}, path)
@@ -99,7 +95,7 @@ def _say_not_finite(weights: Mapping[str, Tensor], path: str) -> None:
     if names:
         print_log(
             f'{path}: {len(names)} of {len(weights)} weights hold NaN or infinity '
-            f'({first_few(names)}): detections will be wrong or none',
+            f'({first_of(sorted(names))}): detections will be wrong or none',
             logger='current',
             level=30,
         )

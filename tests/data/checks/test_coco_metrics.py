@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
+from mmengine.registry import init_default_scope
 
-from mmfrcnn.data.checks.coco_metrics import _check
+from mmfrcnn.data.checks.coco_metrics import _check, check_metrics
 from mmfrcnn.data.checks.preflight import check_dataset
 from mmfrcnn.errors import UserError
 
@@ -25,6 +27,30 @@ def test_the_evaluators_file_must_fit_the_data_set(make_coco):
     api.dataset['categories'].pop()
     with pytest.raises(UserError, match='of the classes it has Cat; the data set'):
         _check(dataset, api, 'key')
+
+
+@pytest.mark.parametrize('views', [False, True])
+def test_without_a_file_the_images_must_bring_their_ground_truth(make_coco, views):
+    init_default_scope('mmdet')
+    keys = ('img_id', 'img_path', 'ori_shape')
+    for given in (keys, (*keys, 'instances')):
+        packed = dict(type='PackDetInputs', meta_keys=given)
+        if views:
+            flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+            packed = dict(type='TestTimeAug', transforms=[flips, [packed]])
+        loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+        dataset = CocoDataset(**(make_coco() | {'pipeline': [*loading, packed]}))
+        loop = SimpleNamespace(
+            dataloader=SimpleNamespace(dataset=dataset),
+            evaluator=SimpleNamespace(metrics=[CocoMetric()]),
+        )
+        if 'instances' in given:
+            check_metrics(loop, 'val')
+            continue
+        with pytest.raises(
+            UserError, match=r"val_evaluator has no ann_file.*'instances'"
+        ):
+            check_metrics(loop, 'val')
 
 
 def test_a_box_that_is_no_number_is_not_evaluated(make_coco):

@@ -6,7 +6,7 @@ many as its config asks for. Finer ones than the backbone's there cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from mmdet.models.task_modules import AnchorGenerator
@@ -58,13 +58,11 @@ def strides_of(generator: AnchorGenerator, levels: int) -> list[Any]:
     return [x if x == y else (x, y) for x, y in strides]
 
 
-def fewest(levels: list[int], recall: Callable[[int], float]) -> int:
+def fewest(recalls: Mapping[int, float]) -> int:
     """Return the fewest levels whose recall is next to the best.
 
     Args:
-        levels (list[int]): Numbers of levels, ascending.
-        recall (Callable): Of the best anchors on so many levels.
+        recalls (Mapping[int, float]): Of the best anchors, by number of levels.
     """
-    recalls = [recall(number) for number in levels]
-    enough = max(recalls) - ENOUGH
-    return next(n for n, one in zip(levels, recalls, strict=True) if one >= enough)
+    enough = max(recalls.values()) - ENOUGH
+    return min(number for number, recall in recalls.items() if recall >= enough)

@@ -14,14 +14,12 @@ from mmdet.models.task_modules import AnchorGenerator
 from mmdet.registry import TASK_UTILS
 
 from mmfrcnn.cli.anchor_fit.coverage import anchor_iou
-from mmfrcnn.cli.anchor_fit.objects import Objects, spread
+from mmfrcnn.cli.anchor_fit.objects import Objects
 
 SCALES = tuple(float(f'{2 ** (k / 4):.2g}') for k in range(-4, 21))
 """Times the base size of a level, four an octave, from a half to 32."""
 RATIOS = tuple(float(f'{2 ** (k / 2):.2g}') for k in range(-8, 9))
 """Heights over widths, two an octave, from 1:16 to 16:1."""
-LOOKED_AT = 10_000
-"""Objects that the search looks at, at most."""
 ENOUGH = 0.005
 """Share of the objects that a set of anchors must reach beside, to be better."""
 NEARER = 0.01
@@ -106,8 +104,7 @@ def choose(
     """
     scales = sorted({*SCALES, *present.scales})
     ratios = sorted({*RATIOS, *present.ratios})
-    some = objects.part(spread(len(objects.boxes), LOOKED_AT))
-    table = _reached(some, config, scales, ratios, thresholds)
+    table = _reached(objects, config, scales, ratios, thresholds)
 
     def recall(one: Chosen) -> float:
         return table[np.ix_(*one)].max((0, 1)).mean() / len(thresholds)

@@ -4,31 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmdet.datasets import CocoDataset
-from mmdet.evaluation import CocoMetric
+from mmdet.datasets import BaseDetDataset, CocoDataset
+from mmdet.evaluation import CocoMetric, LVISMetric
 from mmengine.runner import BaseLoop
 
 from mmfrcnn.errors import UserError
 
 
 def check_metrics(loop: BaseLoop, split: str) -> None:
-    """Refuse a `CocoMetric` whose ``ann_file`` lacks images or classes of the data set.
+    """Refuse a `CocoMetric` that does not know the images or classes of the data set.
 
     Args:
         loop (BaseLoop): The loop that evaluates.
         split (str): ``val`` or ``test``.
 
     Raises:
-        UserError: If detections could not be compared with the evaluator's file.
+        UserError: If the evaluator's file lacks some of them; or if it has no file, and
+            the images come without their ground truth.
     """
     dataset = loop.dataloader.dataset
     for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
-        api = getattr(metric, '_coco_api', None)
-        # LVIS's own names its things otherwise.
-        if type(metric).__name__.lower().startswith('lvis') or api is None:
-            continue
-        if isinstance(metric, CocoMetric) and isinstance(dataset, CocoDataset):
+        if not isinstance(metric, CocoMetric) or isinstance(metric, LVISMetric):
+            continue  # LVIS's own names its things otherwise
+        api = metric._coco_api
+        if api is None and isinstance(dataset, BaseDetDataset) and len(dataset):
+            _check_samples(dataset, split)
+        if api is not None and isinstance(dataset, CocoDataset):
             _check(dataset, api, f'{split}_evaluator.ann_file')
+
+
+def _check_samples(dataset: BaseDetDataset, split: str) -> None:
+    sample = dataset[0]['data_samples']
+    for one in sample if isinstance(sample, list) else [sample]:  # views of an image
+        if 'instances' not in one:
+            raise UserError(
+                f'{split}_evaluator has no ann_file, and the images of '
+                f"{split}_dataloader come without 'instances', their ground truth. "
+                "Give it the data set's ann_file, or add 'instances' to meta_keys of "
+                'PackDetInputs in the pipeline'
+            )
 
 
 def _check(dataset: CocoDataset, api: Any, key: str) -> None:

@@ -31,7 +31,7 @@ from mmfrcnn.data.shapes.layout import HEIGHT, WIDTH, box_of, random_layout
 from mmfrcnn.data.shapes.outlines import CLASSES
 from mmfrcnn.data.shapes.painting import paint
 from mmfrcnn.errors import UserError
-from mmfrcnn.files import written_whole
+from mmfrcnn.files import write_whole
 
 SPLITS = ('train', 'val')
 DEFAULT_SEED = 0
@@ -230,9 +230,7 @@ def _make_split(root: Path, split: str, seed: int, count: int, workers: int) -> 
             {'id': index + 1, 'name': name} for index, name in enumerate(CLASSES)
         ],
     }
-    file = annotation_file(root, split)
-    with written_whole(file) as stream:
-        stream.write(json.dumps(content).encode())
+    write_whole(annotation_file(root, split), json.dumps(content))
 
 
 def _draw_all(draw_one, count: int, workers: int) -> Iterator[list[dict]]:

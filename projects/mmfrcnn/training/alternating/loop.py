@@ -20,6 +20,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.optim import Optimizer
 
+from mmfrcnn.data.draws import begin_pass
 from mmfrcnn.data.proposals import save_proposals
 from mmfrcnn.errors import UserError
 from mmfrcnn.files import written_whole
@@ -31,6 +32,7 @@ from mmfrcnn.training.alternating.propose import (
 )
 from mmfrcnn.training.alternating.settings import check_settings, schedule_of
 from mmfrcnn.training.alternating.steps import STEPS, Step
+from mmfrcnn.training.loops import seed_iteration, settle_order
 
 
 @LOOPS.register_module()
@@ -179,6 +181,7 @@ class AlternatingTrainLoop(BaseLoop):
             file = str(self._proposal_file(source))
             config['dataset'] = with_stored_proposals(config['dataset'], file)
             self.dataloader = _build(self.runner, config)
+        settle_order(self.runner, self.dataloader)
 
     def _train_step(self) -> None:
         runner = self.runner
@@ -190,6 +193,7 @@ class AlternatingTrainLoop(BaseLoop):
         batches = self._batches(done)
         while done < length:
             index, batch = next(batches)
+            seed_iteration(runner)
             runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
             outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
             runner.call_hook(
@@ -206,29 +210,21 @@ class AlternatingTrainLoop(BaseLoop):
         )
 
     def _batches(self, done: int) -> Iterator[tuple[int, Any]]:
-        """Yield batches as a run does that has done so many iterations of the step.
-
-        What was seen of the current pass over the data is loaded again and dropped.
-        """
+        """Yield batches as a run does that has done so many iterations of the step."""
         length = len(self.dataloader)
         start = self.ends[self._epoch] - self.settings[self._epoch]['max_iters']
         passes, skipped = divmod(done, length)
-        for number in count(passes):
-            # Each pass of each step has an order of its own.
-            sampler = self.dataloader.sampler
-            if not hasattr(sampler, 'set_epoch'):
-                sampler = self.dataloader.batch_sampler.sampler
-            if hasattr(sampler, 'set_epoch'):
-                sampler.set_epoch(-(-start // length) + number)
-            for index, batch in enumerate(self.dataloader):
-                if number > passes or index >= skipped:
-                    yield index, batch
+        # Each pass of each step has an order of its own.
+        for number in count(passes - (-start // length)):
+            begin_pass(self.dataloader, self.runner.seed, number, skipped)
+            yield from enumerate(self.dataloader, start=skipped)
+            skipped = 0
 
     def _forget_losses(self) -> None:
         """Begin the log's running averages again: they are of another loss now."""
-        scalars = self.runner.message_hub.log_scalars
-        for name in [name for name in scalars if name.startswith('train/')]:
-            del scalars[name]
+        hub = self.runner.message_hub
+        for name in [name for name in hub.log_scalars if name.startswith('train/')]:
+            del hub.log_scalars[name], hub._resumed_keys[name]
 
     def _announcement(self) -> str:
         done, length = self.step_iters

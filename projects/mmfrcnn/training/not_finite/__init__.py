@@ -1,0 +1,1 @@
+"""A loss or a gradient that is not finite: kept out, said, dumped, replayed."""
