@@ -275,12 +275,19 @@ def test_a_log_without_its_parts_is_refused(tmp_path):
     assert 'message_hub' in refusal(read_checkpoint, str(path), folder=tmp_path)
 
 
-@pytest.mark.parametrize('change', [{'params': [[]]}, None])
+def test_what_a_log_says_is_resumed_is_what_it_holds(tmp_path):
+    path = tmp_path / 'x.pth'
+    log = {'log_scalars': {}, 'runtime_info': {'iter': 1}, 'resumed_keys': {'x': [1]}}
+    torch.save({'state_dict': {}, 'message_hub': log}, path)
+    assert read_checkpoint(str(path))['message_hub']['resumed_keys'] == {'iter': True}
+
+
+@pytest.mark.parametrize('change', [{'params': [[]]}, {'lr': 'x'}, None])
 def test_the_state_of_an_optimizer_of_other_kinds(change, tmp_path):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     state = optimizer.state_dict()
     state['param_groups'][0].update(change or {})
-    state['state'] = {0: {} if change else 'x'}
+    state['state'] = {0: {} if change else {'momentum_buffer': 1}}
     refusal(check_optimizer, optimizer, state, str(tmp_path), folder=tmp_path)
 
 

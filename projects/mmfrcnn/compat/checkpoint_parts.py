@@ -40,6 +40,17 @@ def check_parts(loaded: Any, path: str) -> None:
             raise _wrong(path, key, value[last], expected)
 
 
+def note_resumed(loaded: Any) -> None:
+    """Note in a checkpoint, in place, which values of its log are resumed: all of them.
+
+    mmengine stores no others, and ends a training where a note says otherwise.
+    """
+    log = loaded.get('message_hub')
+    if log:
+        held = [*log['log_scalars'], *log['runtime_info']]
+        log['resumed_keys'] = dict.fromkeys(held, True)
+
+
 def _wrong(path: str, part: str, value: Any, expected: str) -> UserError:
     shown = repr(value) if isinstance(value, str | int) else ''
     found = f'{type(value).__name__} {shown[:40]}'.strip()
@@ -67,6 +78,10 @@ def _dict_of_dicts(value: Any) -> bool:
 
 def _log(value: Any) -> bool:
     return _dict_of_dicts(value) and (not value or value.keys() >= LOG)
+
+
+def _counts(value: Any) -> bool:
+    return _by_name(value) and all(map(_is_count, value.values()))
 
 
 def _list_of_dicts(value: Any) -> bool:
@@ -107,6 +122,7 @@ PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'meta.dataset_meta.CLASSES': NAMES,
     'meta.CLASSES': NAMES,
     'message_hub': (_log, f'a dict of {", ".join(sorted(LOG))}'),
+    'message_hub.runtime_info.averaged_in_results': (_counts, 'a dict of counts'),
     'optimizer': BY_NAME,
     'param_schedulers': (_states, 'a list of dicts'),
     'accumulated_gradients': (_tensors, 'a dict of tensors by name'),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmfrcnn.compat.checkpoint_file import unpacks_to_more
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 from mmfrcnn.files import written_whole
 
 ARRAYS = ('image_ids', 'sizes', 'ends', 'boxes', 'scores')
@@ -134,8 +134,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             'from a trained RPN'
         ) from None
     except Exception as error:  # numpy and zipfile raise any, of a damaged file
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise UserError(_not_proposals(path, reason)) from error
+        raise UserError(_not_proposals(path, reason_of(error))) from error
     return arrays
 
 
