@@ -242,16 +242,16 @@ def test_journal_survives_a_cut_at_any_byte(tmp_path: Path) -> None:
     ends = [i + 1 for i, byte in enumerate(whole) if byte == ord('\n')]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        done = Journal(path, {'model': 'a'}).entries
+        done = dict(Journal(path, {'model': 'a'}))
         finished = sum(end - 1 <= length for end in ends) - 1  # less the settings
         assert len(done) == max(finished, 0)
         again = Journal(path, {'model': 'a'})
-        assert again.entries == done and not again.restarted
+        assert again == done and not again.restarted
     path.write_bytes(whole)
     assert Journal(path, {'model': 'a'}).is_done('1.png', [1])
     assert not Journal(path, {'model': 'a'}).is_done('1.png', [2])
     other = Journal(path, {'model': 'b'})
-    assert other.restarted and not other.entries
+    assert other.restarted and not other
 
 
 def test_sources(tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_the_rest_is_predicted_each_under_its_own_name(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         journal = Journal(folder / 'journal.jsonl', {})
         left_out = _predict_missing(source, model, journal, as_it_is, folder, args)
-        assert set(journal.entries) == set(names) - set(left_out)
+        assert set(journal) == set(names) - set(left_out)
         return left_out
 
     reason = 'the model fails: ValueError: no such shade'

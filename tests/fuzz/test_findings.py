@@ -259,7 +259,7 @@ def test_a_journal_ends_where_an_entry_is_not_whole(key, tmp_path):
     lines = records._lines()
     lines[2][key] = 'x'
     path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
-    assert list(Journal(path, records.SETTINGS).entries) == ['a.png']
+    assert list(Journal(path, records.SETTINGS)) == ['a.png']
 
 
 @pytest.mark.parametrize('row', ['1,²,0.5', '1,10,0.5,2', f'1,{"9" * 400},0.5'])

@@ -70,7 +70,7 @@ def write_video(
     picture = np.zeros((size[1], size[0], 3), np.uint8)
     for index in track_iter_progress(range(len(source))):
         with suppress(UnreadableImageError):
-            entry = journal.entries.get(source.name(index), {'detections': []})
+            entry = journal.get(source.name(index), {'detections': []})
             picture = draw(source.read(index), entry['detections'])
         stream.write(picture)
     stream.release()

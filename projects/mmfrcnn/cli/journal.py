@@ -9,47 +9,72 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmfrcnn.files import write_whole
+from mmfrcnn.files import written_whole
 
 TITLE = {'journal': 'mmfrcnn predict'}
 
 
-class Journal:
-    """The finished predictions of a folder of results.
+class Journal(Mapping[str, dict[str, Any]]):
+    """The finished predictions of a folder of results, by the name of the image.
+
+    They are read from the file when they are asked for: in memory is where they are.
 
     Args:
         path (Path): The file.
         settings (Mapping[str, Any]): What the predictions depend on, JSON values only.
 
     Attributes:
-        entries (dict[str, dict]): Finished predictions by image name.
         restarted (bool): Whether a journal of other settings was there, and is dropped.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
+        self._versions: dict[str, list[int]] = {}
+        self._places: dict[str, int] = {}
         first = TITLE | dict(settings)
-        lines = _complete_lines(path)
-        self.restarted = bool(lines) and lines[0] != first
-        kept = [] if self.restarted else lines[1:]
-        self.entries = {entry['name']: entry for entry in kept}
+        lines = _records(path)
+        self.restarted = next(lines, first) != first
         # Written anew without the line that was cut off, then replaced in one step.
-        records = [first, *self.entries.values()]
-        write_whole(path, ''.join(f'{json.dumps(record)}\n' for record in records))
+        with written_whole(path) as stream:
+            stream.write(_line(first))
+            for entry in () if self.restarted else lines:
+                self._note(entry, stream.tell())
+                stream.write(_line(entry))
 
     def is_done(self, name: str, version: list[int]) -> bool:
         """Whether an image was finished, and its file hasn't changed since."""
-        return self.entries.get(name, {}).get('version') == version
+        return self._versions.get(name) == version
 
     def add(self, entry: dict[str, Any]) -> None:
         """Add one finished image, with its ``name`` and ``version``."""
-        self.entries[entry['name']] = entry
-        with open(self.path, 'a') as stream:
-            stream.write(f'{json.dumps(entry)}\n')
+        with open(self.path, 'ab') as stream:
+            self._note(entry, stream.tell())
+            stream.write(_line(entry))
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """Read the entry of an image, as it was added."""
+        place = self._places[name]
+        with open(self.path, 'rb') as stream:
+            stream.seek(place)
+            return json.loads(stream.readline())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _note(self, entry: dict[str, Any], place: int) -> None:
+        self._versions[entry['name']] = entry['version']
+        self._places[entry['name']] = place
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    return f'{json.dumps(record)}\n'.encode()
 
 
 def is_journal(path: Path) -> bool:
@@ -64,19 +89,19 @@ def is_journal(path: Path) -> bool:
         return False
 
 
-def _complete_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a journal up to the first that is broken."""
-    records: list[dict[str, Any]] = []
-    if path.is_file():
-        for line in path.read_text(errors='replace').split('\n'):
+def _records(path: Path) -> Iterator[Any]:
+    """Yield the records of a journal up to the first that is broken."""
+    if not path.is_file():
+        return
+    with open(path, 'rb') as stream:
+        for number, line in enumerate(stream):
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode(errors='replace'))
             except (ValueError, RecursionError):
-                break
-            if records and not _is_entry(record):
-                break
-            records.append(record)
-    return records
+                return
+            if number and not _is_entry(record):
+                return
+            yield record
 
 
 def _is_entry(record: Any) -> bool:

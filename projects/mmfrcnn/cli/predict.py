@@ -14,18 +14,20 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.utils import ProgressBar
-from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader, Dataset
 
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.config import load_config
+from mmfrcnn.cli.deaths.workers import workers_explained
 from mmfrcnn.cli.drawing import draw_detections, write_picture, write_video
 from mmfrcnn.cli.journal import Journal, is_journal
 from mmfrcnn.cli.outputs import check_folder
 from mmfrcnn.cli.precision import choose_precision
+from mmfrcnn.cli.predictions import write_predictions
 from mmfrcnn.cli.run_folder import name_files
 from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.cli.sources import Pictures, Video, open_source
+from mmfrcnn.cli.work_lock import held
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
 from mmfrcnn.deploy.tiled import use_tiles
@@ -65,7 +67,15 @@ def run(args: argparse.Namespace) -> int:
         recorded=args.cuda_graphs,
     )
 
-    out_dir.mkdir(parents=True, exist_ok=True)
+    with held(out_dir, '--out-dir'), workers_explained('--num-workers'):
+        return _predict(args, source, network, config)
+
+
+def _predict(
+    args: argparse.Namespace, source: Pictures | Video, network: Network, config: Config
+) -> int:
+    """Predict what is still missing in the folder; return the exit code."""
+    out_dir = Path(args.out_dir)
     journal = Journal(out_dir / JOURNAL, _settings(args, config))
     if journal.restarted:
         print('Earlier predictions here were made otherwise: starting afresh.')
@@ -79,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         print('Drawing the video:')
         write_video(out_dir / f'{source.path.stem}.mp4', source, journal, draw)
     path = out_dir / 'predictions.json'
-    count = _write_json(path, source, journal, network.classes)
+    count = write_predictions(path, source, journal, network.classes)
     print(f'{len(source) - len(left_out)} images, {count} detections: {path}')
     if left_out:
         print(f'{len(left_out)} of {len(source)} images are left out:')
@@ -186,7 +196,7 @@ def _predict_missing(
         left_out |= {source.name(i['index']): i['error'] for i in batch if 'error' in i}
         progress.update(len(batch))
     print()
-    if failure and not journal.entries:
+    if failure and not journal:
         raise UserError(f'no image could be predicted; of the last one, {failure}')
     return left_out
 
@@ -236,35 +246,3 @@ def _entry(
             found.get('masks'),
         ),
     }
-
-
-def _write_json(
-    path: Path, source: Pictures | Video, journal: Journal, classes: tuple[str, ...]
-) -> int:
-    """Write the COCO file; return the number of detections."""
-    images, annotations = [], []
-    for index in range(len(source)):
-        entry = journal.entries.get(source.name(index))
-        if entry is None or not journal.is_done(entry['name'], source.version(index)):
-            continue
-        image_id = index + 1
-        size = {'width': entry['width'], 'height': entry['height']}
-        images.append({'id': image_id, 'file_name': entry['name'], **size})
-        for detection in entry['detections']:
-            width, height = detection['bbox'][2:]
-            area = width * height
-            if 'segmentation' in detection:
-                area = float(coco_mask.area(detection['segmentation']))
-            annotations.append(
-                {
-                    **detection,
-                    'id': len(annotations) + 1,
-                    'image_id': image_id,
-                    'area': area,
-                    'iscrowd': 0,
-                }
-            )
-    categories = [{'id': label, 'name': name} for label, name in enumerate(classes, 1)]
-    contents = {'images': images, 'categories': categories, 'annotations': annotations}
-    path.write_text(json.dumps(contents))
-    return len(annotations)

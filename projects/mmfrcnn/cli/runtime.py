@@ -19,6 +19,8 @@ from mmengine.runner import Runner
 from mmfrcnn.cli.checking.registered import check_registered
 from mmfrcnn.cli.checking.work_dir import check_config_copy
 from mmfrcnn.cli.config import RUNNER_KEYS, leaves, load_config
+from mmfrcnn.cli.deaths.ranks import ranks_explained, sign_in
+from mmfrcnn.cli.deaths.workers import workers_explained
 from mmfrcnn.cli.earlier_runs import forget_earlier_runs
 from mmfrcnn.cli.memory import keep_freed_memory
 from mmfrcnn.data.checks.preflight import PreflightHook
@@ -140,6 +142,7 @@ def build_runner(config: Config, verbose: bool = False) -> Runner:
         runner = (Runner if verbose else QuietRunner).from_cfg(config)
     if not any(isinstance(hook, PreflightHook) for hook in runner.hooks):
         runner.register_hook(PreflightHook())
+    sign_in()
     return runner
 
 
@@ -172,7 +175,8 @@ def leave_processes() -> None:
 
 def is_main_process() -> bool:
     """Whether this process speaks for all (before the process group exists, too)."""
-    return int(os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0'))) == 0
+    ranks = map(os.environ.get, ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+    return int(next(filter(None, ranks), '0')) == 0
 
 
 def print_once(message: str) -> None:
@@ -189,12 +193,16 @@ NO_IMAGES = 'need at least one array to concatenate'
 def explained(config: Config, splits: Sequence[str] = SPLITS) -> Iterator[None]:
     """Turn an error that comes from the data into a `UserError` that names its key.
 
+    So it does with the death of a data loader's worker, or of another process.
+
     Args:
         config (Config): The config of the run.
         splits (Sequence[str]): Those that the run reads.
     """
+    option = f'{splits[0]}_dataloader.num_workers'
     try:
-        yield
+        with ranks_explained(), workers_explained(option):
+            yield
     except FileNotFoundError as error:
         # From a worker of a data loader, the path is only in the message.
         quoted = re.findall(r"No such file or directory: '(.+)'", str(error))

@@ -26,11 +26,11 @@ def make_deterministic(config: Config) -> None:
     """
     # cuBLAS reads it when it is first used.
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-    randomness = config.setdefault('randomness', {})
-    randomness['deterministic'] = True
+    randomness = dict(config.get('randomness') or {}, deterministic=True)
     if randomness.get('seed') is None:
         randomness['seed'] = 0
-    config.setdefault('env_cfg', {})['cudnn_benchmark'] = False
+    config.randomness = randomness
+    config.env_cfg = dict(config.get('env_cfg') or {}, cudnn_benchmark=False)
 
 
 def note_images(runner: Runner) -> None:
@@ -56,10 +56,10 @@ def keep_images(config: Config, checkpoint: Mapping[str, Any]) -> None:
     """
     hub = checkpoint.get('message_hub') or {}
     shared = (hub.get('runtime_info') or {}).get(SHARED)
-    loader, now = config.train_dataloader, _processes(config)
+    now = _processes(config)
     if not _is_known(shared) or shared['processes'] == now:
         return
-    before, each = shared['processes'], shared['each']
+    loader, before, each = config.train_dataloader, shared['processes'], shared['each']
     if loader.get('batch_size') != each:
         return
     if before * each % now:

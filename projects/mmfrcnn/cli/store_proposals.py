@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> None:
         loader = Runner.build_dataloader(_dataloader(config, args.split))
     model = _model(config, args.checkpoint).to(get_device())
     rules = _rules(model, args.split)
-    images = propose(model, loader, rules, print_once)
+    with explained(config, [args.split]):
+        images = propose(model, loader, rules, print_once)
     save_proposals(args.out, images)
     total = sum(len(image.boxes) for image in images)
     print_once(

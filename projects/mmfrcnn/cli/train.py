@@ -34,6 +34,7 @@ from mmfrcnn.cli.runtime import (
 )
 from mmfrcnn.cli.sameness import keep_images, make_deterministic, note_images
 from mmfrcnn.cli.trackers import add_trackers, check_trackers
+from mmfrcnn.cli.work_lock import held
 from mmfrcnn.errors import Interrupted, UserError
 from mmfrcnn.modeling.sampler import forget_draws
 from mmfrcnn.training.accumulated import AccumulatedGradientsHook
@@ -77,18 +78,21 @@ def train_from(args: argparse.Namespace) -> Runner:
         make_deterministic(config)
     if args.auto_scale_lr:
         _scale_learning_rate(config)
-    choose_start(config, args.resume)
-    evaluate_each_class(config, 'val')
-    add_trackers(config, args.log)
-    rollback = Rollback(config, args.on_nan)
-    try:
-        runner = rollback.while_it_diverges(
-            lambda: while_memory_lasts(lambda: _train(config, args, rollback), config)
-        )
-    except Interrupted:
+    with held(config.work_dir, '--work-dir', shared=args.launcher != 'none'):
+        choose_start(config, args.resume)
+        evaluate_each_class(config, 'val')
+        add_trackers(config, args.log)
+        rollback = Rollback(config, args.on_nan)
+        try:
+            runner = rollback.while_it_diverges(
+                lambda: while_memory_lasts(
+                    lambda: _train(config, args, rollback), config
+                )
+            )
+        except Interrupted:
+            leave_processes()
+            raise
         leave_processes()
-        raise
-    leave_processes()
     return runner
 
 

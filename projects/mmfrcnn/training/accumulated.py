@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmdet.registry import HOOKS
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
@@ -21,8 +22,9 @@ class AccumulatedGradientsHook(Hook):
     """Keeps what is accumulated of an update in a checkpoint written before it.
 
     mmengine leaves it out, so that the update after a resumption lacks the images
-    before. Of several processes, each of which accumulates its own, the mean is kept:
-    the update is the same up to the rounding of sums.
+    before. Several processes, each of which accumulates its own, go on with the mean of
+    all, whether they are interrupted or not: the sum of an update is the same, and a
+    checkpoint needs to hold one of them.
     """
 
     def __init__(self) -> None:
@@ -35,17 +37,26 @@ class AccumulatedGradientsHook(Hook):
         counts = getattr(optimizer, '_accumulative_counts', 1)
         if counts == 1 or not optimizer._inner_count % counts:
             return
-        for name, weight in _weights(runner):
-            if weight.grad is not None:
-                mean = weight.grad.clone()
-                all_reduce(mean, op='mean')
-                self._waiting[name] = mean.cpu()
+        weights = dict(_weights(runner))
+        found = torch.tensor([weight.grad is not None for weight in weights.values()])
+        found = found.to(next(iter(weights.values())).device, torch.uint8)
+        all_reduce(found, op='max')
+        for is_found, (name, weight) in zip(
+            found.tolist(), weights.items(), strict=True
+        ):
+            if not is_found:
+                continue
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            all_reduce(weight.grad, op='mean')
+            if is_main_process():
+                self._waiting[name] = weight.grad.cpu().clone()
 
     def before_save_checkpoint(
         self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
         """Add them."""
-        if self._waiting and is_main_process():
+        if self._waiting:
             checkpoint[KEY] = self._waiting
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -62,10 +62,11 @@ class Batches:
     def begin(self, seed: int, done: int) -> None:
         """Go on as after so many batches."""
         self._seed = seed
-        done -= begin_pass(self._loader, seed, self._epoch, done)
-        while done:
+        passed = begin_pass(self._loader, seed, self._epoch, done)
+        while 0 < passed < done:  # a data set may be empty
+            done -= passed
             self._epoch += 1
-            done -= begin_pass(self._loader, seed, self._epoch, done)
+            passed = begin_pass(self._loader, seed, self._epoch, done)
 
     def __iter__(self) -> Batches:
         return self

@@ -76,12 +76,12 @@ def read_journal(folder: Path) -> Any:
         journal = Journal(path, SETTINGS)
     except UNUSABLE_PATH as error:
         raise UserError(f'{error.filename}: {error.strerror}') from error
-    entries = dict(journal.entries)
+    entries = dict(journal)
     _write_json(folder / 'out.json', _Images(), journal, ('cat',))  # type: ignore[arg-type]
     more = {'name': 'd.png', 'version': [1], 'width': 1, 'height': 1, 'detections': []}
     journal.add(more)
     again = Journal(path, SETTINGS)
-    assert not again.restarted and again.entries.keys() == {*entries, 'd.png'}
+    assert not again.restarted and again.keys() == {*entries, 'd.png'}
     put(Random(), path, before, is_whole=True)
     return sorted(entries)
 

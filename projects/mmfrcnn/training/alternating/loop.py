@@ -185,7 +185,8 @@ class AlternatingTrainLoop(BaseLoop):
 
     def _train_step(self) -> None:
         runner = self.runner
-        done, length = self.step_iters
+        begun, length = self.step_iters
+        done = begun
         runner.logger.info(self._announcement())
         runner.optim_wrapper.initialize_count_status(runner.model, done, length)
         runner.call_hook('before_train_epoch')
@@ -202,12 +203,13 @@ class AlternatingTrainLoop(BaseLoop):
             self._iter += 1
             done += 1
         runner.call_hook('after_train_epoch')
-        runner.save_checkpoint(
-            runner.work_dir,
-            f'iter_{self._iter}.pth',
-            meta=dict(epoch=self._epoch, iter=self._iter),
-            by_epoch=False,
-        )
+        if begun < length:  # else the run goes on from this very checkpoint
+            runner.save_checkpoint(
+                runner.work_dir,
+                f'iter_{self._iter}.pth',
+                meta=dict(epoch=self._epoch, iter=self._iter),
+                by_epoch=False,
+            )
 
     def _batches(self, done: int) -> Iterator[tuple[int, Any]]:
         """Yield batches as a run does that has done so many iterations of the step."""
