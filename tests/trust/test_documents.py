@@ -187,7 +187,7 @@ def test_a_journal_goes_on_after_what_is_whole(name, tmp_path):
         stream.write(JSON[name] + '\n')
     with bounded():
         journal = Journal(path, {'a': 1})
-    assert list(journal.entries) == ['a.png'] and not journal.restarted
+    assert list(journal) == ['a.png'] and not journal.restarted
     path.write_text(JSON[name])
     assert not is_journal(path)
 

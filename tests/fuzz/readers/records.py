@@ -11,7 +11,7 @@ from typing import Any
 
 from mmfrcnn.cli import UNUSABLE_PATH
 from mmfrcnn.cli.journal import Journal, is_journal
-from mmfrcnn.cli.predict import _write_json
+from mmfrcnn.cli.predictions import write_predictions
 from mmfrcnn.errors import UserError
 from mmfrcnn.training.pictures import history
 from mmfrcnn.training.results import best_row, read_results
@@ -77,7 +77,7 @@ def read_journal(folder: Path) -> Any:
     except UNUSABLE_PATH as error:
         raise UserError(f'{error.filename}: {error.strerror}') from error
     entries = dict(journal)
-    _write_json(folder / 'out.json', _Images(), journal, ('cat',))  # type: ignore[arg-type]
+    write_predictions(folder / 'out.json', _Images(), journal, ('cat',))  # type: ignore[arg-type]
     more = {'name': 'd.png', 'version': [1], 'width': 1, 'height': 1, 'detections': []}
     journal.add(more)
     again = Journal(path, SETTINGS)

@@ -110,9 +110,10 @@ def _image(content: dict, file: Path) -> Path:
 
 
 def _object(shape: Any, what: str, file: Path) -> Object:
-    if not isinstance(shape, dict) or not str(shape.get('label') or '').strip():
+    label = shape.get('label') if isinstance(shape, dict) else None
+    if not isinstance(label, str | int | float) or not str(label or '').strip():
         raise UserError(f'{file}: {what} has no "label"')
-    label = one_line(str(shape['label']).strip(), f'{file}: {what}')
+    label = one_line(str(label).strip(), f'{file}: {what}')
     kind = str(shape.get('shape_type') or 'polygon')
     points = shape.get('points')
     try:
