@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
+import reprlib
 import signal
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 NUM_NAMED = 5
 """Names shown of each kind of trouble; the rest is counted."""
+UNPRINTABLE = re.compile(
+    r'[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]'
+)
+"""Letters that move the cursor, colour what follows, or have no form; all but a new
+line, which parts the lines of a report."""
+LONG_WORD = re.compile(r'(\S{300})\S{100,}')
+LONGEST_REASON = 300
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 class UserError(Exception):
@@ -15,8 +27,29 @@ class UserError(Exception):
 
     Command-line tools print it as ``error: MESSAGE`` without a traceback and exit
     with code 2, so the message must stand alone: what is wrong, where (file, id,
-    key), and what to do about it.
+    key), and what to do about it. What comes from a file and cannot be printed is
+    escaped in it, and words of many hundred letters are cut.
     """
+
+    def __init__(self, message: str) -> None:
+        message = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], message)
+        super().__init__(LONG_WORD.sub(r'\1...', message))
+
+
+def shown(value: Any) -> str:
+    """Return a value from a file as a message shows it: on one line, and short.
+
+    Example:
+        >>> shown({'a': [0] * 1000}), shown('cat')
+        ("{'a': [0, 0, 0, 0, 0, 0, ...]}", "'cat'")
+    """
+    return _SHORT.repr(value)
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a library says is wrong with a file, on one line that ends."""
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f'{text[:LONGEST_REASON]}...'
 
 
 class Interrupted(KeyboardInterrupt):

@@ -227,7 +227,8 @@ def test_classes_in_another_order_are_refused(reader, folder, tmp_path, capsys):
     meta = dict(epoch=1, iter=2, dataset_meta=dict(classes=('disc', 'box')))
     checkpoint = dict(state_dict=model.state_dict(), meta=meta, optimizer=state)
     path = tmp_path / 'turned.pth'
-    torch.save({**checkpoint, 'message_hub': {}}, path)
+    log = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    torch.save({**checkpoint, 'message_hub': log}, path)
     tool, arguments = {
         'test': ('test', [path]),
         'load_from': ('train', ['--cfg-options', f'load_from={path}']),

@@ -181,12 +181,13 @@ def test_arrays_hold_no_pickle(container, mark, tmp_path):
 @pytest.mark.parametrize('name', JSON)
 def test_a_journal_goes_on_after_what_is_whole(name, tmp_path):
     path = tmp_path / 'journal.jsonl'
-    Journal(path, {'a': 1}).add({'name': 'a.png', 'version': [1]})
+    entry = {'name': 'a.png', 'version': [1], 'width': 1, 'height': 1}
+    Journal(path, {'a': 1}).add({**entry, 'detections': []})
     with open(path, 'a') as stream:
         stream.write(JSON[name] + '\n')
     with bounded():
         journal = Journal(path, {'a': 1})
-    assert list(journal.entries) == ['a.png'] and not journal.restarted
+    assert list(journal) == ['a.png'] and not journal.restarted
     path.write_text(JSON[name])
     assert not is_journal(path)
 

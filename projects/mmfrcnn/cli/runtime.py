@@ -212,6 +212,7 @@ def explained(config: Config, splits: Sequence[str] = SPLITS) -> Iterator[None]:
             raise
         raise UserError(f'{key}: no such file: {missing}') from error
     except (
+        ArithmeticError,
         AssertionError,
         AttributeError,
         KeyError,

@@ -202,7 +202,7 @@ class TrainingReport(Hook):
             check_classes(checkpoint, metainfo.get('classes'), path)
             return
         needed = {'state_dict', 'optimizer', 'message_hub'}
-        if not {'epoch', 'iter'} <= meta.keys() or not needed <= checkpoint.keys():
+        if not {'epoch', 'iter'} <= meta.keys() or not all(map(checkpoint.get, needed)):
             raise UserError(
                 f'{path} holds weights only, no state of training, so it cannot be '
                 'resumed. To start from its weights: --cfg-options load_from=PATH'

@@ -31,7 +31,7 @@ from mmfrcnn.compat import (
 from mmfrcnn.compat.checkpoint_arrays import array_globals
 from mmfrcnn.compat.checkpoint_bounds import check_contents
 from mmfrcnn.compat.checkpoint_file import check_file
-from mmfrcnn.compat.checkpoint_parts import check_parts
+from mmfrcnn.compat.checkpoint_parts import check_parts, note_resumed
 from mmfrcnn.compat.checkpoint_paths import forget_other_files
 from mmfrcnn.errors import UserError
 
@@ -146,6 +146,7 @@ def _with_clear_errors(load):
             raise UserError(_refusal(filename, str(error))) from None
         check_contents(loaded, str(filename))
         check_parts(loaded, str(filename))
+        note_resumed(loaded)
         forget_other_files(loaded, str(filename))
         # mmengine's `Runner.resume` would execute this text, Python from the file.
         loaded.get('meta', {}).pop('config', None)

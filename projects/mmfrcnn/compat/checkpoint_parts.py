@@ -15,6 +15,7 @@ from torch import Tensor
 from mmfrcnn.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # numpy's
+LOG = {'log_scalars', 'runtime_info', 'resumed_keys'}  # in `MessageHub.state_dict`
 
 
 def check_parts(loaded: Any, path: str) -> None:
@@ -37,6 +38,17 @@ def check_parts(loaded: Any, path: str) -> None:
             value = value.get(parent) or {}
         if last in value and not fits(value[last]):
             raise _wrong(path, key, value[last], expected)
+
+
+def note_resumed(loaded: Any) -> None:
+    """Note in a checkpoint, in place, which values of its log are resumed: all of them.
+
+    mmengine stores no others, and ends a training where a note says otherwise.
+    """
+    log = loaded.get('message_hub')
+    if log:
+        held = [*log['log_scalars'], *log['runtime_info']]
+        log['resumed_keys'] = dict.fromkeys(held, True)
 
 
 def _wrong(path: str, part: str, value: Any, expected: str) -> UserError:
@@ -62,6 +74,14 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _dict_of_dicts(value: Any) -> bool:
     return _by_name(value) and all(isinstance(part, Mapping) for part in value.values())
+
+
+def _log(value: Any) -> bool:
+    return _dict_of_dicts(value) and (not value or value.keys() >= LOG)
+
+
+def _counts(value: Any) -> bool:
+    return _by_name(value) and all(map(_is_count, value.values()))
 
 
 def _list_of_dicts(value: Any) -> bool:
@@ -101,7 +121,8 @@ PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'meta.dataset_meta.classes': NAMES,
     'meta.dataset_meta.CLASSES': NAMES,
     'meta.CLASSES': NAMES,
-    'message_hub': (_dict_of_dicts, 'a dict of dicts by name'),
+    'message_hub': (_log, f'a dict of {", ".join(sorted(LOG))}'),
+    'message_hub.runtime_info.averaged_in_results': (_counts, 'a dict of counts'),
     'optimizer': BY_NAME,
     'param_schedulers': (_states, 'a list of dicts'),
     'accumulated_gradients': (_tensors, 'a dict of tensors by name'),

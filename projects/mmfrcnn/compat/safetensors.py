@@ -10,7 +10,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 
 # What a file has beyond the weights, such as rows that only their source needs.
 EXTRA = 'extras.'
@@ -45,7 +45,8 @@ def read(path: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         raise UserError(f'no such checkpoint: {path}') from None
     except Exception as error:  # the package's own class, or an operating system's
         raise UserError(
-            f'{path} is not a complete .safetensors file ({error}). Use another'
+            f'{path} is not a complete .safetensors file ({reason_of(error)}). '
+            'Use another'
         ) from None
     extras = {
         key.removeprefix(EXTRA): tensors.pop(key)

@@ -10,12 +10,14 @@ from mmfrcnn.data.formats.labelme import LabelMeDataset
 from mmfrcnn.data.formats.voc import VocXmlDataset
 from mmfrcnn.data.formats.yolo.dataset import YoloDataset
 from mmfrcnn.data.shapes.dataset import ShapesDataset
+from mmfrcnn.data.transforms import load_image
 from mmfrcnn.data.transforms.load_proposals import LoadStoredProposals
 from mmfrcnn.data.transforms.rotation import TightRotate
 from mmfrcnn.data.transforms.tiles import CutTiles
 
 regular.install()
 stored_files.install()
+load_image.install()
 
 __all__ = [
     'CocoJsonDataset',

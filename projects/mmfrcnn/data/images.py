@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +129,8 @@ def open_header(path: str | Path) -> Iterator[Image.Image]:
         FileNotFoundError: If there is no such file.
         OSError: If it is no image, or its header is broken.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise OSError('not a file')
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # a guard of decoding; nothing is decoded here
     try:
@@ -226,4 +229,4 @@ def with_suffix(folder: Path, name: str) -> Path:
     """Return the image of a name; where there is none, the name it should have."""
     endings = [*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)]
     candidates = [folder / f'{name}{ending}' for ending in endings]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    return next((path for path in candidates if os.path.isfile(path)), candidates[0])

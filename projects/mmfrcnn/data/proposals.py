@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmfrcnn.compat.checkpoint_file import unpacks_to_more
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 from mmfrcnn.files import written_whole
 
 ARRAYS = ('image_ids', 'sizes', 'ends', 'boxes', 'scores')
@@ -120,6 +120,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         UserError: If it is missing, or no such file.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise ValueError('it is no file')
         if unpacks_to_more(Path(path)):
             raise ValueError('it is compressed, and may unpack to any size')
         with np.load(path, allow_pickle=False) as file:
@@ -132,8 +134,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             'from a trained RPN'
         ) from None
     except Exception as error:  # numpy and zipfile raise any, of a damaged file
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise UserError(_not_proposals(path, reason)) from error
+        raise UserError(_not_proposals(path, reason_of(error))) from error
     return arrays
 
 
@@ -144,20 +145,27 @@ def _fit(
     boxes: np.ndarray,
     scores: np.ndarray,
 ) -> bool:
-    """Whether arrays are of the shapes that a file of proposals has.
+    """Whether arrays are of the kinds and shapes that a file of proposals has.
 
     A member of an archive that is no array comes as its bytes.
     """
-    if not isinstance(image_ids, np.ndarray) or image_ids.ndim != 1:
+    kinds = {'U': [image_ids], 'i': [sizes, ends], 'f': [boxes, scores]}
+    if not all(
+        isinstance(one, np.ndarray) and one.dtype.kind == kind
+        for kind, arrays in kinds.items()
+        for one in arrays
+    ):
         return False
-    images, rows = len(image_ids), len(boxes)
+    images, rows = len(set(image_ids.tolist())), len(boxes)
     return (
-        sizes.shape == (images, 2)
+        image_ids.shape == (images,)
+        and sizes.shape == (images, 2)
         and ends.shape == (images,)
         and boxes.shape == (rows, 4)
         and scores.shape == (rows,)
         and not (np.diff(ends, prepend=0) < 0).any()
         and (ends[-1] if images else 0) == rows
+        and bool(np.isfinite(boxes).all() and np.isfinite(scores).all())
     )
 
 

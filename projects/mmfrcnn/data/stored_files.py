@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 
 from mmfrcnn.compat.array_pickles import KNOWN, RefusedError, StoredArray, load_arrays
 from mmfrcnn.data.formats.documents import json_values, yaml_values
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 
 READERS = (
     'mmengine.dataset.base_dataset',
@@ -72,9 +72,9 @@ def load_values(
         return _as_numpy(load_arrays(BytesIO(content), NAMES))
     except RefusedError as error:
         raise UserError(
-            f'{file} was not read: it asks for {error}, and annotations and proposals '
-            'are numbers, texts and boxes. Nothing in it was executed. Save it as '
-            'JSON, or proposals with `mmfrcnn store-proposals`'
+            f'{file} was not read: it asks for {reason_of(error)}, and annotations '
+            'and proposals are numbers, texts and boxes. Nothing in it was executed. '
+            'Save it as JSON, or proposals with `mmfrcnn store-proposals`'
         ) from None
     except Exception as error:  # a damaged pickle can raise any
         raise UserError(

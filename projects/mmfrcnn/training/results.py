@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from mmfrcnn.files import write_whole
 RESULTS = 'results.csv'
 Row: TypeAlias = dict[str, str]
 FIRST = ('epoch', 'iteration')
+COUNT = re.compile('[0-9]{1,18}')
 AVERAGED = 'averaged_in_results'
 """What a checkpoint says of how much of each log the last row has averaged."""
 
@@ -100,6 +102,8 @@ class ResultsHook(Hook):
 
 def read_results(path: Path | str) -> list[Row]:
     """Return the rows of a ``results.csv``; none, if it isn't one."""
+    if not Path(path).is_file():  # a pipe would be waited for
+        return []
     try:
         with open(path, newline='', encoding='utf-8') as stream:
             reader = csv.DictReader(stream)
@@ -107,8 +111,13 @@ def read_results(path: Path | str) -> list[Row]:
             known = tuple(reader.fieldnames or ())[:2] == FIRST
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-    whole = known and all((row['iteration'] or '').isdigit() for row in rows)
+    whole = known and all(map(_is_whole, rows))
     return rows if whole else []
+
+
+def _is_whole(row: Row) -> bool:
+    """Whether a row has no more cells than the first line, and an iteration."""
+    return None not in row and COUNT.fullmatch(row['iteration'] or '') is not None
 
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:

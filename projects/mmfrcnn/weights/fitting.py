@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmfrcnn.compat.checkpoint_weights import check_loadable, unloadable
-from mmfrcnn.errors import UserError, first_of
+from mmfrcnn.errors import UserError, first_of, shown
 
 ELEMENTWISE = (
     'ax',
@@ -109,7 +109,7 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], path: str) -
     """
     own = optimizer.param_groups
     groups = state.get('param_groups')
-    if not _are_groups(groups) or not isinstance(state.get('state'), Mapping):
+    if not _are_groups(groups) or not _are_states(state.get('state')):
         raise UserError(f'{path}: its optimizer has no state that can be resumed')
     sizes = [[len(group['params']) for group in one] for one in (groups, own)]
     remedy = 'Resume with the config it was trained with, or use load_from'
@@ -127,24 +127,39 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], path: str) -
             f'{path}: its optimizer is no {type(optimizer).__name__}: it has no '
             f'{missing[0]}. {remedy}'
         )
+    for key, value in ((key, group[key]) for key in numbers for group in groups):
+        # Numbers, pairs of them, a rate as a tensor.
+        if isinstance(value, str | Mapping | None):
+            raise UserError(
+                f'{path}: {key} of its optimizer is {shown(value)}. {remedy}'
+            )
     indices = [index for group in groups for index in group['params']]
     weights = [weight for group in own for weight in group['params']]
     for index, weight in zip(indices, weights, strict=True):
         kept = state['state'].get(index, {})
         for name in ELEMENTWISE:
             value = kept.get(name)
-            if isinstance(value, Tensor) and value.shape != weight.shape:
+            shape = getattr(value, 'shape', None)
+            if value is not None and shape != weight.shape:
+                found = type(value).__name__ if shape is None else tuple(shape)
                 raise UserError(
                     f'{path}: its optimizer is of another model: {name} of weight '
-                    f'{index} is {tuple(value.shape)}, not {tuple(weight.shape)}. '
-                    f'{remedy}'
+                    f'{index} is {found}, not {tuple(weight.shape)}. {remedy}'
                 )
 
 
 def _are_groups(groups: Any) -> bool:
     return isinstance(groups, list) and all(
-        isinstance(group, Mapping) and isinstance(group.get('params'), list)
+        isinstance(group, Mapping)
+        and isinstance(group.get('params'), list)
+        and all(isinstance(index, int) for index in group['params'])
         for group in groups
+    )
+
+
+def _are_states(states: Any) -> bool:
+    return isinstance(states, Mapping) and all(
+        isinstance(one, Mapping) for one in states.values()
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmfrcnn.compat.array_pickles import RefusedError, StoredArray, load_arrays
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 
 
 def read_pickle(path: str) -> dict[str, Tensor]:
@@ -27,8 +27,8 @@ def read_pickle(path: str) -> dict[str, Tensor]:
             content = load_arrays(stream)
     except RefusedError as error:
         raise UserError(
-            f'{path} was not read: it asks for {error}, and weights are made of '
-            'arrays, numbers and texts alone. Nothing in it was executed'
+            f'{path} was not read: it asks for {reason_of(error)}, and weights are '
+            'made of arrays, numbers and texts alone. Nothing in it was executed'
         ) from None
     except Exception as error:  # a damaged pickle can raise any
         reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'

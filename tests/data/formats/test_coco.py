@@ -181,7 +181,9 @@ def test_two_ids_that_differ_in_kind_alone_are_refused(tmp_path, key):
     content = table()
     content[key][1]['id'] = ' 1'
     path = write(tmp_path, content)
-    with pytest.raises(UserError, match=rf'boxes\.json: {key}: two have the id 1, one'):
+    with pytest.raises(
+        UserError, match=rf"boxes\.json: {key}: two have the id '1', one"
+    ):
         read_coco(path)
 
 

@@ -70,9 +70,10 @@ def check_dataset(dataset: Surveyed, split: str, key: str | None = None) -> str:
     if is_coco:
         _check_order(result, f'{key}.metainfo.classes')
     if split == 'train' and not result.num_boxes:
+        found = '; '.join(map(str.strip, result.screen(split, '').splitlines()))
         raise UserError(
             f'{key}: nothing to train on: {result.source} has no box of the classes '
-            f'{_names(result.classes)}.\n{result.screen(split, "")}'
+            f'{_names(result.classes)}. {found}'
         )
     faults = describe_faults(result.faults, result.num_used)
     if faults:

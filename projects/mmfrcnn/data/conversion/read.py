@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from mmfrcnn.data.formats.pictures import Split
+from mmfrcnn.data.formats.pictures import LARGEST_SIDE, Split
 from mmfrcnn.data.formats.registry import LAYOUTS
 from mmfrcnn.data.images import SUFFIXES
 from mmfrcnn.errors import UserError, did_you_mean
@@ -99,8 +98,10 @@ def _check_pictures(split: Split, source: Path) -> None:
             size = f'{picture.width}x{picture.height}'
             raise UserError(f'{where}: {title}: its size is {size} pixels')
         for found in picture.objects:
-            if not all(math.isfinite(side) for side in found.box):
-                raise UserError(f'{where}: {found.title}: a side is not a number')
+            if not all(abs(side) < LARGEST_SIDE for side in found.box):
+                raise UserError(
+                    f'{where}: {found.title}: a side is not a number of pixels'
+                )
             if found.class_name not in known:
                 raise UserError(
                     f'{where}: {found.title}: {found.class_name!r} is not a class of '

@@ -17,14 +17,16 @@ for the commas, and commas then for the points.
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 
 from mmdet.registry import DATASETS
 from tqdm import tqdm
 
 from mmfrcnn.data.formats.pictures import Object, Picture, PictureDataset
+from mmfrcnn.data.formats.texts import one_line, read_text
 from mmfrcnn.data.images import SUFFIXES, known_size
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, shown
 
 SIDES = ('xmin', 'ymin', 'xmax', 'ymax')
 COLUMNS = {
@@ -73,6 +75,7 @@ def read_csv(path: Path, images: Path) -> tuple[list[str], list[Picture]]:
         name = row['filename']
         if not name:
             raise UserError(f'{where}: no filename')
+        one_line(name, where)
         if name not in pictures:
             size = known_size(images / name, where)
             pictures[name] = Picture(name, *size, image=images / name)
@@ -90,19 +93,17 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         UserError: If the file is missing or broken, or is no table of boxes.
     """
     try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            first = file.readline()
-            file.seek(0)
-            # Where a comma is the decimal sign, Excel writes semicolons.
-            marks = [mark for mark in ';\t' if mark in first and (',' not in first)]
-            marks = marks or [mark for mark in ';\t' if first.count(mark) >= 5]
-            mark = (marks or [','])[0]
-            reader = csv.reader(file, strict=True, delimiter=mark)
-            lines = [(reader.line_num, fields) for fields in reader if fields]
+        file = StringIO(read_text(path), newline='')
+        first = file.readline()
+        file.seek(0)
+        # Where a comma is the decimal sign, Excel writes semicolons.
+        marks = [mark for mark in ';\t' if mark in first and (',' not in first)]
+        marks = marks or [mark for mark in ';\t' if first.count(mark) >= 5]
+        mark = (marks or [','])[0]
+        reader = csv.reader(file, strict=True, delimiter=mark)
+        lines = [(reader.line_num, fields) for fields in reader if fields]
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not text in UTF-8 ({error})') from error
     except csv.Error as error:
         raise UserError(f'{path}: broken CSV ({error})') from error
     names = [name.strip() for name in lines[0][1]] if lines else []
@@ -140,7 +141,7 @@ def _places(names: list[str], path: Path) -> dict[str, int]:
         if not there:
             raise UserError(
                 f'{path}: no column {key!r}; the first line must be '
-                f'{",".join(COLUMNS)}, and is {",".join(names)}'
+                f'{",".join(COLUMNS)}, and is {shown(",".join(names))}'
             )
         if lower.count(there[0]) > 1:
             raise UserError(f'{path}: two columns are named {there[0]!r}')
@@ -159,6 +160,6 @@ def _object(row: dict[str, str], where: str, title: str) -> Object | None:
         x1, y1, x2, y2 = (float(side) for side in fields[:4])
     except ValueError as error:
         raise UserError(f'{where}: {error}') from error
-    label = fields[4]
+    label = one_line(fields[4], where)
     written = ', '.join(fields[:4])
     return Object(label, (x1, y1, x2, y2), f'{title}, {label} ({written})')

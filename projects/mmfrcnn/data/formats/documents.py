@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from mmfrcnn.data.formats.texts import read_file
 from mmfrcnn.errors import UserError
 
 DEEPEST = 50
@@ -44,7 +45,7 @@ def read_yaml(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or asks for more than plain values.
     """
-    return yaml_values(_content(path), path)
+    return yaml_values(read_file(path), path)
 
 
 def yaml_values(content: bytes, path: str | Path) -> Any:
@@ -71,7 +72,7 @@ def read_json(path: Path) -> Any:
         FileNotFoundError: If there is none.
         UserError: If it is broken, or too deep.
     """
-    return json_values(_content(path), path)
+    return json_values(read_file(path), path)
 
 
 def json_values(content: bytes, path: str | Path) -> Any:
@@ -84,9 +85,3 @@ def json_values(content: bytes, path: str | Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{path}: broken JSON ({error}). Is it cut off?') from error
-
-
-def _content(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise UserError(f'{path}: not a file')
-    return path.read_bytes()

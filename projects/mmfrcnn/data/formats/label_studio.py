@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,9 +32,11 @@ from mmfrcnn.data.formats.pictures import (
     Object,
     Picture,
     PictureDataset,
+    bounds,
 )
+from mmfrcnn.data.formats.texts import one_line
 from mmfrcnn.data.images import find_images, known_size
-from mmfrcnn.errors import UserError, first_of
+from mmfrcnn.errors import UserError, first_of, shown
 
 UPLOAD_MARK = re.compile(r'^[0-9a-f]{8}-')
 KINDS = ('rectanglelabels', 'polygonlabels', 'ellipselabels')
@@ -80,23 +83,32 @@ def read_label_studio(
         raise UserError(f"{path}: not Label Studio's export: it is no list of tasks")
     files = _by_name(images)
     pictures, untouched = [], []
+    boxless: Counter[str] = Counter()
     for task in tasks:
-        where = f'{path}, task {task.get("id") if isinstance(task, dict) else task!r}'
+        if not isinstance(task, dict):
+            raise UserError(f'{path}, task {shown(task)}: not a task')
+        number = shown(task.get('id'))
+        where = f'{path}, task {number}'
         shapes = _shapes(task, where)
         if shapes is None:
-            untouched.append(str(task.get('id')))
+            untouched.append(number)
             continue
         image = _find(_image_name(task, where), files, images, where)
         width, height = known_size(image, where)
         title = image.relative_to(images).as_posix()
         picture = Picture(title, width, height, image=image)
         picture.objects = list(_objects(shapes, picture, where))
+        boxless.update(map(_boxless, shapes))
         pictures.append(picture)
     if untouched:
         notes.append(
             f'{len(untouched)} tasks have no annotation, and are left out: '
             f'{first_of(untouched)}'
         )
+    del boxless['']
+    if boxless:
+        named = ', '.join(f'{kind} {n}' for kind, n in boxless.most_common())
+        notes.append(f'shapes without a box are left out: {named}')
     labels = {found.class_name for one in pictures for found in one.objects}
     return sorted(labels), pictures
 
@@ -121,7 +133,8 @@ def _image_name(task: dict, where: str) -> str:
     if wanted is None:
         raise UserError(f'{where}: it has no "data" that names an image')
     # /data/local-files/?d=pets/a.jpg; s3://bucket/a.jpg; /data/upload/1/3a1b2c4d-a.jpg
-    return PurePosixPath(unquote(wanted.partition('?d=')[2] or wanted)).name
+    name = PurePosixPath(unquote(wanted.partition('?d=')[2] or wanted)).name
+    return one_line(name, where)
 
 
 def _find(name: str, files: dict[str, list[Path]], images: Path, where: str) -> Path:
@@ -136,12 +149,11 @@ def _find(name: str, files: dict[str, list[Path]], images: Path, where: str) -> 
 # -- Its annotations
 
 
-def _shapes(task: Any, where: str) -> list[dict] | None:
+def _shapes(task: dict, where: str) -> list[dict] | None:
     """Return the shapes of a task, or None if nobody has annotated it."""
-    if not isinstance(task, dict):
-        raise UserError(f'{where}: not a task')
     if 'annotations' in task or 'completions' in task:
         done = task.get('annotations') or task.get('completions') or []
+        done = _dicts(done, 'annotations', where)
         done = [one for one in done if not one.get('was_cancelled')]
         chosen = [one for one in done if one.get('ground_truth')] or done
         if len(chosen) > 1:
@@ -149,36 +161,55 @@ def _shapes(task: Any, where: str) -> list[dict] | None:
                 f'{where}: it has {len(chosen)} annotations, and none alone is marked '
                 'as ground truth. Mark one of them, or delete the others'
             )
-        return _table(chosen[0].get('result'), where) if chosen else None
+        if not chosen:
+            return None
+        return _dicts(chosen[0].get('result'), 'result', where)
     # JSON-MIN: {"image": ..., "label": [{"x": ..., "rectanglelabels": ["cat"]}]}
     tables = [value for value in task.values() if isinstance(value, list)]
-    return [{'value': shape, **shape} for table in tables for shape in table]
+    shapes = [shape for table in tables for shape in table if isinstance(shape, dict)]
+    return [{'value': shape, **shape} for shape in shapes]
 
 
-def _table(result: Any, where: str) -> list[dict]:
-    if not isinstance(result, list):
-        raise UserError(f'{where}: it has no list "result"')
-    return result
+def _dicts(table: Any, key: str, where: str) -> list[dict]:
+    if isinstance(table, list) and all(isinstance(one, dict) for one in table):
+        return table
+    raise UserError(f'{where}: it has no list "{key}" of dicts, but {shown(table)}')
 
 
 def _objects(shapes: list[dict], picture: Picture, where: str) -> Iterator[Object]:
     for number, shape in enumerate(shapes, 1):
         value = shape.get('value') or {}
+        if not isinstance(value, dict):
+            raise UserError(f'{where}: shape {number} is {shown(value)}, no dict')
         kind = next((kind for kind in KINDS if value.get(kind)), None)
         if kind is None:
             continue  # a choice, a text, a relation between shapes
-        what = f'shape {number}, {value[kind][0]}'
+        name = _label(value[kind], f'{where}: shape {number}: {kind}')
+        what = f'shape {number}, {name}'
         try:
             box = _box(value, picture.width, picture.height)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f'{where}: {what}: no box can be read ({error})') from error
         written = ', '.join(f'{side:g}' for side in box)
         yield Object(
-            str(value[kind][0]).strip(),
+            name,
             box,
             f'{picture.title}: {what} ({written})',
             extras=(OUTLINE,) * (kind != KINDS[0] or bool(value.get('rotation'))),
         )
+
+
+def _boxless(shape: dict) -> str:
+    """Return the kind of a labelled shape of which no box is taken, or ''."""
+    value = shape.get('value') or {}
+    labelled = [key for key in value if key.endswith('labels') and value[key]]
+    return '' if set(labelled) & set(KINDS) else ', '.join(map(shown, labelled))
+
+
+def _label(labels: Any, where: str) -> str:
+    if isinstance(labels, list) and isinstance(labels[0], str | int | float):
+        return one_line(str(labels[0]).strip(), where)
+    raise UserError(f'{where} is {shown(labels)}, no list of names')
 
 
 def _box(value: dict, width: int, height: int) -> Box:
@@ -202,5 +233,4 @@ def _box(value: dict, width: int, height: int) -> Box:
         cos, sin = math.cos(angle), math.sin(angle)
         corners = ((0.0, 0.0), (w, 0.0), (0.0, h), (w, h))
         points = [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in corners]
-    xs, ys = zip(*points, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
+    return bounds(points)

@@ -13,6 +13,7 @@ taken. Points and lines are no objects with a box, and are left out by name.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -26,9 +27,11 @@ from mmfrcnn.data.formats.pictures import (
     Object,
     Picture,
     PictureDataset,
+    bounds,
 )
+from mmfrcnn.data.formats.texts import one_line
 from mmfrcnn.data.images import SUFFIXES, known_size
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, shown
 
 WITHOUT_BOX = 'a point or line, which has no box'
 BOXLESS = ('point', 'points', 'line', 'linestrip')
@@ -100,24 +103,25 @@ def _image(content: dict, file: Path) -> Path:
     named = PureWindowsPath(str(content.get('imagePath') or '')).name
     beside = [file.with_suffix(end) for end in (*SUFFIXES, *map(str.upper, SUFFIXES))]
     places = [file.parent / named] * bool(named) + beside
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if os.path.isfile(place)), None)
     if found is None:
         raise UserError(f'{file}: its image {named or file.stem} is not beside it')
     return found
 
 
 def _object(shape: Any, what: str, file: Path) -> Object:
-    if not isinstance(shape, dict) or not str(shape.get('label') or '').strip():
+    label = shape.get('label') if isinstance(shape, dict) else None
+    if not isinstance(label, str | int | float) or not str(label or '').strip():
         raise UserError(f'{file}: {what} has no "label"')
-    label = str(shape['label']).strip()
+    label = one_line(str(label).strip(), f'{file}: {what}')
     kind = str(shape.get('shape_type') or 'polygon')
     points = shape.get('points')
     try:
         corners = [(float(x), float(y)) for x, y in points]
         box = _box(corners, kind)
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
-            f'{file}: {what}, {label}: points is no list of [x, y]: {points!r:.60}'
+            f'{file}: {what}, {label}: points is no list of [x, y]: {shown(points)}'
         ) from error
     written = ', '.join(f'{side:g}' for side in box)
     return Object(
@@ -134,5 +138,4 @@ def _box(points: list[tuple[float, float]], kind: str) -> Box:
         (x, y), on_it = points
         radius = math.dist((x, y), on_it)
         return x - radius, y - radius, x + radius, y + radius
-    xs, ys = zip(*points, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
+    return bounds(points)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mmfrcnn.data.formats.documents import read_yaml
-from mmfrcnn.errors import UserError
+from mmfrcnn.data.formats.texts import one_line, read_text
+from mmfrcnn.errors import UserError, shown
 
 
 def read_names(path: str | Path) -> list[str]:
@@ -16,12 +17,10 @@ def read_names(path: str | Path) -> list[str]:
         UserError: If there is no such file, or nothing in it.
     """
     try:
-        lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(Path(path)).splitlines()
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such list of images') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not text in UTF-8 ({error})') from error
-    names = [line.strip() for line in lines if line.strip()]
+    names = [one_line(line.strip(), str(path)) for line in lines if line.strip()]
     if not names:
         raise UserError(f'{path}: the list of images is empty')
     return names
@@ -44,13 +43,11 @@ def read_class_names(path: Path) -> list[str]:
                     'line, and take kpt_shape out'
                 )
         else:
-            text = path.read_text(encoding='utf-8-sig')
-            names = [line.strip() for line in text.rstrip().splitlines()]
+            lines = read_text(path).rstrip().splitlines()
+            names = [line.strip() for line in lines]
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such file of class names') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not text in UTF-8 ({error})') from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         message = f'{path}: no "names", a list or 0: ..., 1: ... ({error})'
         raise UserError(message) from error
     if not names or '' in names:
@@ -58,7 +55,7 @@ def read_class_names(path: Path) -> list[str]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f'{path}: two classes are named {twice[0]!r}')
-    return names
+    return [one_line(name, str(path)) for name in names]
 
 
 def _listed(names: Any, path: Path) -> list[str]:
@@ -74,7 +71,7 @@ def _listed(names: Any, path: Path) -> list[str]:
         by_number = {int(number): name for number, name in names.items()}
         names = [by_number[number] for number in numbers]
     if isinstance(names, str):
-        raise TypeError(f'it is the text {names!r}')
+        raise TypeError(f'it is the text {shown(names)}')
     for number, name in enumerate(names):
         if isinstance(name, bool) or name is None:
             raise UserError(

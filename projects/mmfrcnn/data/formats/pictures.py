@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ TINY = 'narrower than one pixel'
 UNKNOWN_CLASS = 'of a class that the config does not name'
 OUTLINE = 'outline (its bounding box was taken)'
 """Said of an object that a polygon or the like stands for."""
+LARGEST_SIDE = 1 << 31
+"""Pixels: more than any kind of image file can have."""
 NO_SIDE = (
     'and not the number of its pixels. Some tools write 0 or -1 for images that they '
     'did not open: write the true sizes'
@@ -91,6 +93,21 @@ def why_left_out(
     if found.class_name not in classes:
         return UNKNOWN_CLASS
     return found.left_out
+
+
+def bounds(points: Iterable[tuple[float, float]]) -> Box:
+    """Return the bounding box of points, no numbers if a point is none.
+
+    Example:
+        >>> bounds([(3, 1), (2, 5)])
+        (2.0, 1.0, 3.0, 5.0)
+        >>> bounds([(3, 1), (float('nan'), 2), (2, 5)])
+        (nan, nan, nan, nan)
+    """
+    xs, ys = zip(*((float(x), float(y)) for x, y in points), strict=True)
+    if not all(map(math.isfinite, (*xs, *ys))):  # which min and max pass over
+        return (math.nan,) * 4
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 class PictureDataset(BaseDetDataset):

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +20,17 @@ from mmdet.registry import DATASETS
 from mmfrcnn.data.formats.decimals import as_text, exact, plus
 from mmfrcnn.data.formats.names import read_class_names, read_names
 from mmfrcnn.data.formats.pictures import (
+    LARGEST_SIDE,
     NO_SIDE,
     Object,
     Picture,
     PictureDataset,
     Split,
 )
+from mmfrcnn.data.formats.texts import one_line, read_file
 from mmfrcnn.data.formats.writing import Images, stem, write_lines
 from mmfrcnn.data.images import with_suffix
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, shown
 
 ENCODING = re.compile(
     rb'(\xef\xbb\xbf)?<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]+)["\'][^>]*?\?>'
@@ -117,7 +118,7 @@ def read_voc(path: str | Path) -> Picture:
     """
     path = Path(path)
     try:
-        root = ElementTree.fromstring(_decoded(path.read_bytes()))
+        root = ElementTree.fromstring(_decoded(read_file(path)))
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
     except ElementTree.ParseError as error:
@@ -152,13 +153,13 @@ def _decoded(content: bytes) -> bytes | str:
 
 def _side(root: ElementTree.Element, key: str, path: Path) -> int:
     side = _number(root, f'size/{key}', path, 'the image')
-    if math.isfinite(side) and side >= 1:
+    if 1 <= side <= LARGEST_SIDE:
         return int(side)
     raise UserError(f'{path}: <size/{key}> is {side:g}, {NO_SIDE}')
 
 
 def _object(node: ElementTree.Element, what: str, path: Path) -> Object:
-    name = (node.findtext('name') or '').strip()
+    name = one_line((node.findtext('name') or '').strip(), f'{path}: {what}')
     if not name:
         raise UserError(f'{path}: {what} has no <name>')
     sides = [_number(node, f'bndbox/{key}', path, what) for key in SIDES]
@@ -183,7 +184,9 @@ def _number(node: ElementTree.Element, key: str, path: Path, what: str) -> float
     try:
         return float(text)
     except ValueError as error:
-        raise UserError(f'{path}: {what}: <{key}> is {text!r}, no number') from error
+        raise UserError(
+            f'{path}: {what}: <{key}> is {shown(text)}, no number'
+        ) from error
 
 
 # -- Splits of a folder

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, reason_of
 from mmfrcnn.evaluation.ledger.fates import FATES
+from mmfrcnn.evaluation.ledger.layout import check_layout
 from mmfrcnn.evaluation.ledger.matching import THRESHOLDS
 from mmfrcnn.evaluation.ledger.mistakes import NAMES
 from mmfrcnn.evaluation.ledger.page import Page, about_all, joined, places_of_all
@@ -182,13 +183,14 @@ class Columns:
             UserError: If the file is something else.
         """
         try:
+            if not path.is_file():
+                raise ValueError('it is no file')
             with np.load(path) as file:
                 arrays = {one.name: file[one.name] for one in fields(cls)}
-            # A member of an archive that is no array comes as its bytes.
-            if not all(isinstance(one, np.ndarray) for one in arrays.values()):
-                raise ValueError('it holds more than arrays')
+            check_layout(arrays)
         except Exception as error:  # numpy and zipfile raise any, of a damaged file
             raise UserError(
-                f'{path} is not a ledger that this version wrote ({error}). Test again'
+                f'{path} is not a ledger that this version wrote '
+                f'({reason_of(error)}). Test again'
             ) from error
         return cls(**arrays)

@@ -12,8 +12,16 @@ from pathlib import Path
 
 from mmfrcnn.data.formats.coco.regular import grouping, load_coco
 from mmfrcnn.data.formats.decimals import plus
-from mmfrcnn.data.formats.pictures import NO_AREA, NO_SIDE, Object, Picture, Split
-from mmfrcnn.errors import UserError
+from mmfrcnn.data.formats.pictures import (
+    LARGEST_SIDE,
+    NO_AREA,
+    NO_SIDE,
+    Object,
+    Picture,
+    Split,
+)
+from mmfrcnn.data.formats.texts import one_line
+from mmfrcnn.errors import UserError, shown
 
 MARKED_IGNORE = 'marked "ignore"'
 CATEGORIES_BYTES = 1 << 22
@@ -43,12 +51,12 @@ def read_coco(
     except FileNotFoundError as error:
         raise UserError(f'{path}: no such annotation file') from error
     tables = [_table(content, key, path) for key in ('categories', 'images')]
-    names = {
-        _id(entry, 'id', path, 'categories'): str(
-            _value(entry, 'name', path, 'categories')
-        )
-        for entry in tables[0]
-    }
+    names: dict[int | float | str, str] = {}
+    for entry in tables[0]:
+        number = _id(entry, 'id', path, 'categories')
+        if number in names:
+            raise UserError(f'{path}: two categories have the id {number}')
+        names[number] = _text(entry, 'name', path, f'categories: id {number}')
     pictures: dict[int | float | str, Picture] = {}
     for entry in tables[1]:
         number = _id(entry, 'id', path, 'images')
@@ -84,9 +92,12 @@ def read_coco_names(path: str | Path) -> tuple[list[str], list[str]]:
             start = table.end() if table else len(raw)
             text = raw[start : start + CATEGORIES_BYTES].decode(errors='ignore')
         entries = json.JSONDecoder().raw_decode(text)[0]
-        names = [str(entry['name']) for entry in entries if entry['id'] is not None]
+        names = [entry['name'] for entry in entries]
+        ids = {str(one['id']) for one in entries}
+        distinct = len(names) == len(set(names)) == len(ids)
+        usual = all(isinstance(one, str) and one.isprintable() for one in names)
         # What groups others may be a class by the annotations.
-        if len(set(names)) == len(names) and not grouping(entries, ()):
+        if usual and distinct and not grouping(entries, ()):
             return names, []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass  # a mistake, or merely unusual
@@ -101,17 +112,17 @@ def _file_name(entry: Mapping, path: str | Path, what: str) -> str:
     """Return the file of an image; LVIS gives where it is from instead."""
     url = entry.get('coco_url')
     if entry.get('file_name') is None and isinstance(url, str):
-        return '/'.join(url.split('/')[-2:])
-    return str(_value(entry, 'file_name', path, what))
+        return one_line('/'.join(url.split('/')[-2:]), f'{path}: {what}')
+    return _text(entry, 'file_name', path, what)
 
 
 def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
     """Return the width or height of an image, which mmdet measures its boxes by."""
     side = _value(entry, key, path, what)
-    if isinstance(side, int | float) and math.isfinite(side) and side >= 1:
+    if isinstance(side, int | float) and 1 <= side <= LARGEST_SIDE:
         return int(side)
     raise UserError(
-        f'{path}: {what} ({entry.get("file_name")}): {key} is {side!r}, {NO_SIDE}'
+        f'{path}: {what} ({entry.get("file_name")}): {key} is {shown(side)}, {NO_SIDE}'
     )
 
 
@@ -133,9 +144,11 @@ def _read_objects(
             x, y, width, height = (float(side) for side in bbox)
             if any(isinstance(side, str | bool) for side in bbox):
                 raise ValueError
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             reason = 'not four numbers (x, y, width, height)'
-            raise UserError(f'{path}: {what}: bbox is {bbox}, {reason}') from error
+            raise UserError(
+                f'{path}: {what}: bbox is {shown(bbox)}, {reason}'
+            ) from error
         category = _id(entry, 'category_id', path, what)
         name = names.get(category, f'category id {category}')
         picture = pictures[image]
@@ -179,9 +192,18 @@ def _value(entry: Mapping, key: str, path: str | Path, what: str):
 
 def _id(entry: Mapping, key: str, path: str | Path, what: str) -> int | float | str:
     value = _value(entry, key, path, what)
-    if isinstance(value, int | float | str):
+    if isinstance(value, str):
+        return one_line(value, f'{path}: {what}: {key}')
+    if isinstance(value, int | float) and -math.inf < value < math.inf:
         return value
-    raise UserError(f'{path}: {what}: {key} is {value!r}, neither number nor text')
+    raise UserError(f'{path}: {what}: {key} is {shown(value)}, neither number nor text')
+
+
+def _text(entry: Mapping, key: str, path: str | Path, what: str) -> str:
+    value = _value(entry, key, path, what)
+    if isinstance(value, str):
+        return one_line(value, f'{path}: {what}: {key}')
+    raise UserError(f'{path}: {what}: {key} is {shown(value)}, no text')
 
 
 # -- Splits of a folder

@@ -11,6 +11,7 @@ data set, the metric and the checks. What is wrong beyond that is left for
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from mmdet.datasets.api_wrappers import COCO, COCOPanoptic
 
 from mmfrcnn.data.formats.documents import read_json
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, shown
 
 CROWD = {
     **dict.fromkeys(('1', '1.0', 'true', 'yes'), 1),
@@ -27,6 +28,7 @@ CROWD = {
     **dict.fromkeys(('', 'none', 'null', 'nan'), 0),  # nothing is said
 }
 """What ``iscrowd`` may be, as text in lower case."""
+LARGEST_AREA = sys.float_info.max
 LARGEST_ID = 2**53
 """pycocotools keeps ids as float64, exact up to here."""
 
@@ -120,7 +122,10 @@ def _regular_categories(
     categories = _entries(content, 'categories')
     if not categories or len(categories) != len(content['categories']):
         return
-    if any(one.get('id') is None or one.get('name') is None for one in categories):
+    if any(
+        one.get('id') is None or not isinstance(one.get('name'), str | int | float)
+        for one in categories
+    ):
         return
     used = Counter(str(one.get('category_id')).strip() for one in annotations)
     for one in categories:
@@ -183,8 +188,8 @@ def _ids_of_one_kind(content: Mapping, key: str, notes: list[str]) -> dict[str, 
             text = str(one['id']).strip()
             if kinds.setdefault(text, one['id']) != one['id']:
                 raise UserError(
-                    f'{key}: two have the id {text}, one as a number and one as text. '
-                    'Give one of them another id'
+                    f'{key}: two have the id {shown(text)}, one as a number and one as '
+                    'text. Give one of them another id'
                 )
         for one in entries:
             one['id'] = str(one['id']).strip()
@@ -204,8 +209,8 @@ def _crowd(entry: Mapping) -> int:
     crowd = CROWD.get(str(value).strip().lower())
     if crowd is None:
         raise UserError(
-            f'annotations: id {entry.get("id")}: iscrowd is {value!r}. Write 1 for a '
-            'crowd and 0 for a single object'
+            f'annotations: id {entry.get("id")}: iscrowd is {shown(value)}. Write 1 '
+            'for a crowd and 0 for a single object'
         )
     return crowd
 
@@ -213,11 +218,11 @@ def _crowd(entry: Mapping) -> int:
 def _area(entry: dict) -> Any:
     """Return the annotated area, or that of the box where there is none to use."""
     area = entry.get('area')
-    if isinstance(area, int | float) and math.isfinite(area) and area > 0:
+    if isinstance(area, int | float) and 0 < area <= LARGEST_AREA:
         return area
     try:
         _, _, width, height = (float(side) for side in entry['bbox'])
-    except (TypeError, ValueError):  # named by `read_coco`
+    except (TypeError, ValueError, OverflowError):  # named by `read_coco`
         return area
     area = max(width, 0.0) * max(height, 0.0)
     return area if math.isfinite(area) else 0.0  # of a box that is no box

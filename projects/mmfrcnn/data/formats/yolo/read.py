@@ -13,6 +13,7 @@ Of a polygon, CLASS X1 Y1 X2 Y2 X3 Y3 ..., the bounding box is taken.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,7 @@ from tqdm import tqdm
 
 from mmfrcnn.data.formats.names import read_class_names
 from mmfrcnn.data.formats.pictures import OUTLINE, Box, Object, Picture, Split
+from mmfrcnn.data.formats.texts import read_text
 from mmfrcnn.data.formats.yolo.sources import (
     NAMES_FILES,
     Labelled,
@@ -29,7 +31,7 @@ from mmfrcnn.data.formats.yolo.sources import (
     split_sources,
 )
 from mmfrcnn.data.images import known_size
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, shown
 
 CLASS_NUMBER = re.compile(r'(\d{1,9})(\.0+)?')
 DIGITS = 9
@@ -87,11 +89,9 @@ def _picture(one: Labelled, names: list[str]) -> Picture:
     width, height = known_size(one.image, str(one.label))
     picture = Picture(one.title, width, height, image=one.image)
     try:
-        lines = one.label.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(one.label).splitlines()
     except FileNotFoundError:
         return picture
-    except UnicodeDecodeError as error:
-        raise UserError(f'{one.label}: not text ({error})') from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f'{one.label}, line {number}'
@@ -124,8 +124,8 @@ def _parse(line: str, where: str, names: list[str]) -> tuple[str, list[Decimal]]
     number = CLASS_NUMBER.fullmatch(fields[0])
     if number is None or int(number[1]) >= len(names):
         raise UserError(
-            f'{where}: class {fields[0]!r}, but the classes are 0 to {len(names) - 1}: '
-            f'{", ".join(names[:10])}'
+            f'{where}: class {shown(fields[0])}, but the classes are 0 to '
+            f'{len(names) - 1}: {", ".join(names[:10])}'
         )
     return names[int(number[1])], values
 
@@ -147,6 +147,8 @@ def to_pixels(relative: list[Decimal], width: int, height: int) -> Box:
         >>> to_pixels([Decimal(v) for v in ('0.5', '0.5', '0.25', '1')], 40, 30)
         (15.0, 0.0, 25.0, 30.0)
     """
+    if not all(value.is_finite() for value in relative):
+        return (math.nan,) * 4  # to be named by who uses it
     cx, cy, w, h = relative
     corners = (
         (cx - w / 2) * width,
@@ -154,9 +156,5 @@ def to_pixels(relative: list[Decimal], width: int, height: int) -> Box:
         (cx + w / 2) * width,
         (cy + h / 2) * height,
     )
-    x1, y1, x2, y2 = (
-        # What is no number is passed on, to be named by who uses it.
-        float(side.quantize(PIXEL_DIGITS) if side.is_finite() else side)
-        for side in corners
-    )
+    x1, y1, x2, y2 = (float(side.quantize(PIXEL_DIGITS)) for side in corners)
     return x1, y1, x2, y2

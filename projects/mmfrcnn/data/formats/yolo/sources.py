@@ -108,9 +108,10 @@ def _source(root: Path, path: object, written: str) -> Path | None:
     below = Path(*(part for part in Path(written).parts if part not in ('..', '.')))
     places = root / below, root / str(path or '') / written, root / written
     for place in places:
-        if place.is_dir() and place != root:
+        # Of os.path: names of files can be written that no file can have.
+        if os.path.isdir(place) and place != root:
             return place
-        if place.is_file() and place.suffix == '.txt':
+        if os.path.isfile(place) and place.suffix == '.txt':
             return place
     return None
 
@@ -251,5 +252,5 @@ def _of_list(file: Path, root: Path) -> Iterator[tuple[Path, Path]]:
 def _place(name: str, folder: Path, root: Path) -> Path | None:
     """Return the image that a line of a list means, or None if it is not there."""
     places = folder / name, root / name, folder / name.removeprefix('data/')
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if os.path.isfile(place)), None)
     return Path(os.path.abspath(found)) if found else None
