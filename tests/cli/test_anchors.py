@@ -424,7 +424,7 @@ def test_fewer_images_are_spread_evenly(folder, capsys):
         ),
         (
             "train_dataloader = dict(dataset=dict(data_prefix=dict(img='no')))",
-            'no such file: no/a.png',
+            'no/a.png: the image cannot be loaded: there is no such file',
         ),
         (
             "train_dataloader = dict(dataset=dict(ann_file='nothing.json'))",

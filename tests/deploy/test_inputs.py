@@ -152,4 +152,6 @@ def test_refusals(image, channels, message):
         read(image, channels)
     text = str(refused.value)
     assert '\n' not in text
-    assert text.startswith('the image: ' if not isinstance(image, str) else image)
+    # What cannot be printed is escaped.
+    named = repr(image)[1:-1] if isinstance(image, str) else 'the image: '
+    assert text.startswith(named)

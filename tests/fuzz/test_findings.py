@@ -27,7 +27,7 @@ from mmfrcnn.errors import UserError
 from mmfrcnn.evaluation.ledger.columns import Columns
 from mmfrcnn.training.results import read_results
 from mmfrcnn.weights.checkpoints import read_checkpoint
-from mmfrcnn.weights.fitting import check_optimizer
+from mmfrcnn.weights.fitting import check_optimizer, check_state
 from tests.fuzz.reader import fault_of_message
 from tests.fuzz.readers import arrays, coco, records, voc, yolo
 
@@ -269,10 +269,24 @@ def test_results_of_another_kind(row, tmp_path):
     assert read_results(path) == []
 
 
-def test_a_log_without_its_parts_is_refused(tmp_path):
-    path = tmp_path / 'x.pth'
-    torch.save({'state_dict': {}, 'message_hub': {'log_scalars': {}}}, path)
-    assert 'message_hub' in refusal(read_checkpoint, str(path), folder=tmp_path)
+@pytest.mark.parametrize(
+    ('part', 'value'),
+    [
+        *(('message_hub', {'log_scalars': {}}), ('message_hub', None)),
+        *(('optimizer', {}), ('meta', {'iter': 3}), ('state_dict', None)),
+    ],
+)
+def test_no_training_goes_on_from_a_checkpoint_without_its_parts(part, value):
+    log = {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
+    whole = {
+        'state_dict': {'a': torch.ones(1)},
+        'optimizer': {'state': {}},
+        'meta': {'epoch': 1, 'iter': 3},
+        'message_hub': log,
+    }
+    check_state(whole, 'x.pth')
+    with pytest.raises(UserError, match=r'^x\.pth holds weights only'):
+        check_state({**whole, part: value}, 'x.pth')
 
 
 def test_what_a_log_says_is_resumed_is_what_it_holds(tmp_path):

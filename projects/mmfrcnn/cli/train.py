@@ -56,6 +56,7 @@ from mmfrcnn.weights.fitting import (
     check_classes,
     check_first_weights,
     check_optimizer,
+    check_state,
     check_weights,
 )
 
@@ -201,12 +202,7 @@ class TrainingReport(Hook):
             check_first_weights(model, weights, path)
             check_classes(checkpoint, metainfo.get('classes'), path)
             return
-        needed = {'state_dict', 'optimizer', 'message_hub'}
-        if not {'epoch', 'iter'} <= meta.keys() or not all(map(checkpoint.get, needed)):
-            raise UserError(
-                f'{path} holds weights only, no state of training, so it cannot be '
-                'resumed. To start from its weights: --cfg-options load_from=PATH'
-            )
+        check_state(checkpoint, path)
         check_weights(model, weights, path)
         check_classes(checkpoint, metainfo.get('classes'), path)
         if isinstance(runner.optim_wrapper, OptimWrapper):

@@ -15,7 +15,8 @@ from torch import Tensor
 from mmfrcnn.errors import UserError
 
 LARGEST_SEED = 2**32 - 1  # numpy's
-LOG = {'log_scalars', 'runtime_info', 'resumed_keys'}  # in `MessageHub.state_dict`
+LOG = ('log_scalars', 'runtime_info', 'resumed_keys')
+"""What `MessageHub.state_dict` has, and a training that goes on needs."""
 
 
 def check_parts(loaded: Any, path: str) -> None:
@@ -47,7 +48,7 @@ def note_resumed(loaded: Any) -> None:
     """
     log = loaded.get('message_hub')
     if log:
-        held = [*log['log_scalars'], *log['runtime_info']]
+        held = [*log.get('log_scalars', ()), *log.get('runtime_info', ())]
         log['resumed_keys'] = dict.fromkeys(held, True)
 
 
@@ -74,10 +75,6 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _dict_of_dicts(value: Any) -> bool:
     return _by_name(value) and all(isinstance(part, Mapping) for part in value.values())
-
-
-def _log(value: Any) -> bool:
-    return _dict_of_dicts(value) and (not value or value.keys() >= LOG)
 
 
 def _counts(value: Any) -> bool:
@@ -121,7 +118,7 @@ PARTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'meta.dataset_meta.classes': NAMES,
     'meta.dataset_meta.CLASSES': NAMES,
     'meta.CLASSES': NAMES,
-    'message_hub': (_log, f'a dict of {", ".join(sorted(LOG))}'),
+    'message_hub': (_dict_of_dicts, 'a dict of dicts by name'),
     'message_hub.runtime_info.averaged_in_results': (_counts, 'a dict of counts'),
     'optimizer': BY_NAME,
     'param_schedulers': (_states, 'a list of dicts'),

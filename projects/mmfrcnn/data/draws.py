@@ -9,6 +9,7 @@ loading those before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -124,7 +125,8 @@ def begin_pass(loader: DataLoader, seed: int, epoch: int, done: int = 0) -> int:
         batches = NumberedBatches(batches)
         # A loader lets nobody change its sampler, which it asks anew in each pass.
         object.__setattr__(loader, 'batch_sampler', batches)
-        loader.dataset.__getitems__ = Drawn(loader.dataset)  # type: ignore[attr-defined]
+        with suppress(AttributeError):  # of a list, which draws nothing
+            loader.dataset.__getitems__ = Drawn(loader.dataset)  # type: ignore[attr-defined]
     sampler: Any = loader.sampler
     if not hasattr(sampler, 'set_epoch'):
         sampler = getattr(batches, 'sampler', None)

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mmfrcnn.compat.checkpoint_parts import LOG
 from mmfrcnn.compat.checkpoint_weights import check_loadable, unloadable
 from mmfrcnn.errors import UserError, first_of, shown
 
@@ -98,6 +99,21 @@ def _say_not_finite(weights: Mapping[str, Tensor], path: str) -> None:
             f'({first_of(sorted(names))}): detections will be wrong or none',
             logger='current',
             level=30,
+        )
+
+
+def check_state(checkpoint: Mapping[str, Any], path: str) -> None:
+    """Check that a checkpoint has what a training goes on from.
+
+    Raises:
+        UserError: If it has weights only.
+    """
+    has_parts = all(map(checkpoint.get, ('state_dict', 'optimizer')))
+    counts, log = (checkpoint.get(key) or {} for key in ('meta', 'message_hub'))
+    if not (has_parts and {'epoch', 'iter'} <= {*counts} and {*LOG} <= {*log}):
+        raise UserError(
+            f'{path} holds weights only, no state of training, so it cannot be '
+            'resumed. To start from its weights: --cfg-options load_from=PATH'
         )
 
 

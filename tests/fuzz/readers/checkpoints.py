@@ -25,6 +25,7 @@ from mmfrcnn.weights.fitting import (
     check_classes,
     check_first_weights,
     check_optimizer,
+    check_state,
     check_weights,
 )
 from tests.fuzz.reader import NoOpinionError, Reader
@@ -159,6 +160,7 @@ def read(folder: Path) -> Any:
     check_classes(loaded, ('cat', 'dog'), path)
     load_checkpoint(model, path, 'cpu', logger='silent')
     if loaded.get('optimizer') and loaded.get('message_hub'):
+        check_state(loaded, path)
         check_weights(model, weights, path)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         check_optimizer(optimizer, loaded['optimizer'], path)
