@@ -46,6 +46,7 @@ def refusal(read: Callable[..., object], *arguments: object, folder: Path) -> st
 COCO = {
     'a side of 400 digits': ('images', 'width', HUGE, 'width is 1000'),
     'an infinite side': ('images', 'width', float('inf'), 'width is inf'),
+    'a part of a pixel': ('images', 'width', 1.5, 'width is 1.5'),
     'an area of 400 digits': ('annotations', 'bbox', [1, 2, 3, HUGE], 'not four'),
     'an id that is a list': ('images', 'id', [1], 'neither number nor text'),
     'an id that is no number': ('images', 'id', float('nan'), 'neither number'),
@@ -69,6 +70,14 @@ def test_coco(name, tmp_path):
     assert words in refusal(read_coco, path, folder=tmp_path)
     if table == 'categories':
         assert words in refusal(read_coco_names, path, folder=tmp_path)
+
+
+def test_an_id_of_two_lines_is_named_on_one(tmp_path):
+    content = coco.valid()
+    content['annotations'][0] |= {'id': 'a\nb', 'iscrowd': 7}
+    path = tmp_path / 'x.json'
+    path.write_text(json.dumps(content))
+    assert r"id 'a\nb': iscrowd is 7" in refusal(read_coco, path, folder=tmp_path)
 
 
 def test_an_area_of_400_digits_is_that_of_the_box(tmp_path):

@@ -115,7 +115,7 @@ def reference(folder: Path) -> Any:
 
 def key(value: Any) -> str:
     """Return the text by which ids are compared."""
-    is_whole = isinstance(value, bool | float) and value == int(value)
+    is_whole = isinstance(value, bool) or (isinstance(value, float) and value % 1 == 0)
     return str(int(value) if is_whole else value).strip()
 
 

@@ -119,7 +119,7 @@ def _file_name(entry: Mapping, path: str | Path, what: str) -> str:
 def _side(entry: Mapping, key: str, path: str | Path, what: str) -> int:
     """Return the width or height of an image, which mmdet measures its boxes by."""
     side = _value(entry, key, path, what)
-    if isinstance(side, int | float) and 1 <= side <= LARGEST_SIDE:
+    if isinstance(side, int | float) and 1 <= side <= LARGEST_SIDE and side % 1 == 0:
         return int(side)
     raise UserError(
         f'{path}: {what} ({entry.get("file_name")}): {key} is {shown(side)}, {NO_SIDE}'

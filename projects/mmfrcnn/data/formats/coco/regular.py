@@ -209,8 +209,8 @@ def _crowd(entry: Mapping) -> int:
     crowd = CROWD.get(str(value).strip().lower())
     if crowd is None:
         raise UserError(
-            f'annotations: id {entry.get("id")}: iscrowd is {shown(value)}. Write 1 '
-            'for a crowd and 0 for a single object'
+            f'annotations: id {shown(entry.get("id"))}: iscrowd is {shown(value)}. '
+            'Write 1 for a crowd and 0 for a single object'
         )
     return crowd
 
