@@ -34,10 +34,16 @@ def make_deterministic(config: Config) -> None:
 
 
 def note_images(runner: Runner) -> None:
-    """Have the checkpoints say how the images of an iteration are shared."""
+    """Have the checkpoints say how the images of an iteration are shared.
+
+    ``configured`` is the batch size that the config gave when that was last decided.
+    """
     loader = runner.train_dataloader
     each = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
-    shared = {'processes': runner.world_size, 'each': each}
+    shared = {'processes': runner.world_size, 'each': each, 'configured': each}
+    before = runner.message_hub.runtime_info.get(SHARED)
+    if _is_known(before) and _is_known(shared) and _total(before) == _total(shared):
+        shared['configured'] = before['configured']
     runner.message_hub.update_info(SHARED, shared)
 
 
@@ -45,7 +51,7 @@ def keep_images(config: Config, checkpoint: Mapping[str, Any]) -> None:
     """Let other processes than a checkpoint's train as many images an iteration.
 
     So iterations, the learning rate and the order of the images stay what they were.
-    Where the config's batch size is not the one of the checkpoint, it is left alone.
+    Where the config's batch size is no longer the one it was, it is left alone.
 
     Args:
         config (Config): Of the training that goes on; changed in place.
@@ -57,27 +63,33 @@ def keep_images(config: Config, checkpoint: Mapping[str, Any]) -> None:
     hub = checkpoint.get('message_hub') or {}
     shared = (hub.get('runtime_info') or {}).get(SHARED)
     now = _processes(config)
-    if not _is_known(shared) or shared['processes'] == now:
+    if not _is_known(shared):
         return
-    loader, before, each = config.train_dataloader, shared['processes'], shared['each']
-    if loader.get('batch_size') != each:
+    loader, total = config.train_dataloader, _total(shared)
+    configured = shared['configured']
+    if loader.get('batch_size') != configured or total == now * configured:
         return
-    if before * each % now:
+    if total % now:
         raise UserError(
-            f'{config.load_from} was trained with {before * each} images an iteration, '
-            f'which {now} processes cannot share equally. Start a number that divides '
-            'it, or set train_dataloader.batch_size and the learning rate yourself'
+            f'{config.load_from} was trained with {total} images an iteration, which '
+            f'{now} processes cannot share equally. Start a number that divides it, or '
+            'set train_dataloader.batch_size and the learning rate yourself'
         )
-    loader.batch_size = before * each // now
+    loader.batch_size = total // now
     print_once(
-        f'{config.load_from} is of {before} processes with {each} images each; '
-        f'{now} go on with {loader.batch_size} each: as many an iteration.'
+        f'{config.load_from} was trained with {total} images an iteration, and so it '
+        f'goes on: {loader.batch_size} in each of {now} processes.'
     )
 
 
 def _is_known(shared: Any) -> bool:
-    is_whole = isinstance(shared, Mapping) and shared.keys() == {'processes', 'each'}
+    keys = {'processes', 'each', 'configured'}
+    is_whole = isinstance(shared, Mapping) and shared.keys() == keys
     return is_whole and all(type(n) is int and n > 0 for n in shared.values())
+
+
+def _total(shared: Mapping[str, int]) -> int:
+    return shared['processes'] * shared['each']
 
 
 def _processes(config: Config) -> int:
