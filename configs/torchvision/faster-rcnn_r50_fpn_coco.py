@@ -10,8 +10,9 @@ _base_ = [
 ]
 
 model = dict(
-    # Of the published weights, which were trained so; 1e-5 for models of your own.
-    backbone=dict(norm_cfg=dict(type='BN', eps=0.0, requires_grad=False)),
+    # Of the published weights, which were trained without (torch 2.10 refuses 0 itself,
+    # and beside a variance this is nothing); 1e-5 for models of your own.
+    backbone=dict(norm_cfg=dict(type='BN', eps=1e-30, requires_grad=False)),
     data_preprocessor=dict(  # torchvision's mean and deviation, of values up to 255
         mean=[0.485 * 255, 0.456 * 255, 0.406 * 255],
         std=[0.229 * 255, 0.224 * 255, 0.225 * 255],
