@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mmfrcnn.cli.journal import Journal
+from mmfrcnn.compat.config_text import config_of_text
 from mmfrcnn.data.conversion import convert
 from mmfrcnn.data.formats.coco.read import read_coco, read_coco_names
 from mmfrcnn.data.formats.csv_table import read_csv
@@ -326,3 +327,12 @@ def test_a_box_beyond_all_pixels_is_not_converted(tmp_path):
         )
 
     assert 'annotation 1 in a.png' in refusal(run, folder=tmp_path)
+
+
+def test_a_module_of_many_words_is_named_in_few():
+    text = f'custom_imports = {{"imports": [{"no module " * 900!r}]}}'
+    with pytest.raises(
+        UserError, match=r'^x imports .no module .*\. If you'
+    ) as refused:
+        config_of_text(text, 'x', 'Name another')
+    assert len(str(refused.value)) < 300

@@ -24,7 +24,7 @@ from mmfrcnn.compat.detection_parts import (
     training_parts,
 )
 from mmfrcnn.compat.model_size import no_larger_than
-from mmfrcnn.errors import UserError, first_of
+from mmfrcnn.errors import UserError, first_of, shown
 
 _PARSING = threading.Lock()
 """Parsers of Python 3.11 in several threads count each other's depth, and fail."""
@@ -128,7 +128,7 @@ def config_of_text(
         ) from None
     absent = _imports(values.get('custom_imports')) - sys.modules.keys()
     if absent:
-        modules = first_of(sorted(map(repr, absent)))
+        modules = first_of(sorted(map(shown, absent)))
         raise UserError(
             f'{name} imports {modules}. If you trust it, import it yourself first. '
             f'{remedy}'
