@@ -43,7 +43,7 @@ def shown(value: Any) -> str:
         >>> shown({'a': [0] * 1000}), shown('cat')
         ("{'a': [0, 0, 0, 0, 0, 0, ...]}", "'cat'")
     """
-    return _SHORT.repr(value)
+    return re.sub(r'\n\s*', ' ', _SHORT.repr(value))
 
 
 def reason_of(error: Exception) -> str:

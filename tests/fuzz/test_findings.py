@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -297,6 +298,19 @@ def test_no_training_goes_on_from_a_checkpoint_without_its_parts(part, value):
     check_state(whole, 'x.pth')
     with pytest.raises(UserError, match=r'^x\.pth holds weights only'):
         check_state({**whole, part: value}, 'x.pth')
+
+
+def test_no_memory_is_read_as_a_weight(tmp_path):
+    """torch reads nothing for a part that is marked as a folder, and says nothing."""
+    path, marked = tmp_path / 'a.pth', tmp_path / 'x.pth'
+    torch.save({'state_dict': {'a': torch.ones(1000)}}, path)
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(marked, 'w') as new:
+        for part in old.infolist():
+            part.external_attr |= 0x10 * part.filename.endswith('data/0')
+            new.writestr(part, old.read(part.filename))
+    assert not torch.load(marked, weights_only=True)['state_dict']['a'].eq(1).all()
+    said = refusal(read_checkpoint, str(marked), folder=tmp_path)
+    assert 'passes for a folder' in said
 
 
 def test_what_a_log_says_is_resumed_is_what_it_holds(tmp_path):

@@ -15,6 +15,8 @@ from mmfrcnn.errors import UserError
 
 OLD_FORMAT = b'\x80\x02'
 """How files of torch before 1.6 begin: nothing in them tells where they end."""
+DOS_FOLDER = 0x10
+"""An attribute of a part of a zip archive."""
 
 
 def check_file(path: str) -> None:
@@ -66,6 +68,8 @@ def damage_of(file: str | Path | BinaryIO) -> str:
         with zipfile.ZipFile(file) as archive:
             if not all(map(_is_stored, archive.infolist())):
                 return 'its parts are compressed, as torch never writes them'
+            if any(map(_passes_for_folder, archive.infolist())):
+                return 'a part of it passes for a folder'
             part = archive.testzip()
     except zipfile.BadZipFile as error:
         if _is_old(file):
@@ -83,6 +87,11 @@ def damage_of(file: str | Path | BinaryIO) -> str:
 def _is_stored(part: zipfile.ZipInfo) -> bool:
     """Whether a part is as long as it says: a checksum sees no other length."""
     return not part.compress_type and part.compress_size == part.file_size
+
+
+def _passes_for_folder(part: zipfile.ZipInfo) -> bool:
+    """Whether torch would read nothing for a part, and return what memory held."""
+    return bool(part.external_attr & DOS_FOLDER and part.file_size)
 
 
 def _is_old(file: str | Path | BinaryIO) -> bool:
