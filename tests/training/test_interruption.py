@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from mmfrcnn.training.interruption import InterruptionHook
 from tests.end_to_end.tiny import run_here
 from tests.tools import run_ranks
 
@@ -88,6 +90,21 @@ def test_asked_before_there_is_anything_to_save(tmp_path: Path, monkeypatch) -> 
     assert run_here('train', config, '--work-dir', tmp_path / 'run') == 143
     assert not list((tmp_path / 'run').glob('*.pth'))
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_that_is_forked_ends_when_it_is_told_to() -> None:
+    """As the workers of a pool are, in which a training draws its pictures."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with InterruptionHook().listening():
+        child = multiprocessing.get_context('fork').Process(
+            target=time.sleep, args=(30,)
+        )
+        child.start()
+        child.terminate()
+        child.join(10)
+        assert child.exitcode == -signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 @pytest.fixture(scope='module')

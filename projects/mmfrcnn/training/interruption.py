@@ -31,6 +31,21 @@ WORD = 1
 """Seconds in which a worker's parent has heard of a signal that was sent to both."""
 
 
+_before: dict[int, Any] = {}
+"""What had the signals before this process listened to them, by their numbers."""
+
+
+def _listen_no_more() -> None:
+    for number, handler in _before.items():
+        signal.signal(number, handler or signal.SIG_DFL)
+    _before.clear()
+
+
+if hasattr(os, 'register_at_fork'):
+    # A pool's workers, for one, are ended by a SIGTERM of their parent.
+    os.register_at_fork(after_in_child=_listen_no_more)
+
+
 class InterruptionHook(Hook):
     """Ends a training that is asked to, with a checkpoint of the update it was in.
 
@@ -53,18 +68,19 @@ class InterruptionHook(Hook):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self._ask) for number in numbers}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            _before[number] = signal.signal(number, self._ask)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler or signal.SIG_DFL)
+            _listen_no_more()
             self._is_ending.value = 0
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:
-            return  # a worker of a data loader, which has its orders from its parent
+        if os.getpid() != self._process:  # forked a moment ago
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if not self._in_training:
             raise Interrupted(number, 'before the training has begun')
         if self._signal and number == signal.SIGINT:
