@@ -82,7 +82,7 @@ class InterruptionHook(Hook):
             os.kill(os.getpid(), number)
             return
         if not self._in_training:
-            raise Interrupted(number, 'before the training has begun')
+            raise Interrupted(number, 'where there was nothing to save')
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal, self._is_ending.value = number, 1
