@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -92,14 +93,21 @@ def test_asked_before_there_is_anything_to_save(tmp_path: Path, monkeypatch) -> 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def _begin_and_sleep(begun: Event) -> None:
+    begun.set()
+    time.sleep(30)
+
+
 def test_a_process_that_is_forked_ends_when_it_is_told_to() -> None:
     """As the workers of a pool are, in which a training draws its pictures."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    forks = multiprocessing.get_context('fork')
     with InterruptionHook().listening():
-        child = multiprocessing.get_context('fork').Process(
-            target=time.sleep, args=(30,)
-        )
+        begun = forks.Event()
+        child = forks.Process(target=_begin_and_sleep, args=(begun,))
         child.start()
+        # Python drops what comes while it forks.
+        assert begun.wait(10)
         child.terminate()
         child.join(10)
         assert child.exitcode == -signal.SIGTERM
