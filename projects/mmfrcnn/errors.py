@@ -96,3 +96,13 @@ def first_of(names: Sequence[str]) -> str:
     """
     rest = len(names) - NUM_NAMED
     return '; '.join(names[:NUM_NAMED]) + (f'; and {rest} more' if rest > 0 else '')
+
+
+def summary_of(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says.
+
+    Example:
+        >>> summary_of(ValueError('no such size' + chr(10) + 'See the manual'))
+        'ValueError: no such size'
+    """
+    return f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'

@@ -27,8 +27,7 @@ from tests.training.exact import (
     EPOCHS,
     ITERATIONS,
     MOSAIC,
-    differences,
-    load,
+    what_differs,
     write_config,
 )
 
@@ -93,14 +92,6 @@ def iterations_in(folder: Path) -> int:
     """Return how far the checkpoints of a work folder go."""
     names = (path.stem.partition('_')[2] for path in folder.glob('iter_*.pth'))
     return max(map(int, names), default=0)
-
-
-def what_differs(one: Path, other: Path) -> list[str]:
-    """Compare the last checkpoints and the tables of two work folders."""
-    name = f'iter_{ITERATIONS}.pth'
-    found = list(differences(load(one / name), load(other / name)))
-    tables = [(folder / 'results.csv').read_text() for folder in (one, other)]
-    return found + ['results.csv'] * (tables[0] != tables[1])
 
 
 def attack(name: str, folder: Path, kills: int, draw: random.Random) -> list[str]:

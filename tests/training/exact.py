@@ -121,3 +121,11 @@ def differences(one: Any, other: Any, where: str = '') -> Iterator[str]:
         same = one == other
     if not same:
         yield where
+
+
+def what_differs(one: Path, other: Path) -> list[str]:
+    """Compare the last checkpoints and the tables of two work folders."""
+    name = f'iter_{ITERATIONS}.pth'
+    found = list(differences(load(one / name), load(other / name)))
+    tables = [(folder / 'results.csv').read_text() for folder in (one, other)]
+    return found + ['results.csv'] * (tables[0] != tables[1])

@@ -31,7 +31,7 @@ from mmfrcnn.cli.work_lock import held
 from mmfrcnn.data.images import UnreadableImageError
 from mmfrcnn.deploy.network import Network
 from mmfrcnn.deploy.tiled import use_tiles
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, summary_of
 from mmfrcnn.evaluation.coco_results import coco_results
 from mmfrcnn.visualization.painter import Painter
 from mmfrcnn.weights.checkpoints import read_checkpoint
@@ -208,7 +208,7 @@ def _samples(network: Network, items: list[dict]) -> list[DetDataSample | str]:
     try:
         return list(network.predict([item['inputs'] for item in items]))
     except Exception as error:  # whatever it is, the other images can do without it
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        reason = summary_of(error)
     if len(items) == 1:
         return [f'the model fails: {reason}']
     return [sample for item in items for sample in _samples(network, [item])]

@@ -18,7 +18,7 @@ from mmfrcnn.cli.runtime import choose_device
 from mmfrcnn.compat.config_text import config_of_text
 from mmfrcnn.compat.model_size import no_larger_than
 from mmfrcnn.data.class_names import resolve_classes
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, summary_of
 from mmfrcnn.training.not_finite.boxes import describe_boxes
 from mmfrcnn.training.not_finite.dump import StepDump, read_dump
 from mmfrcnn.training.not_finite.replay import Replayed, replay
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # nobody has checked that the batch is one
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        reason = summary_of(error)
         raise UserError(
             f'{args.dump}: the batch in it cannot be computed again ({reason})'
         ) from error
@@ -66,7 +66,7 @@ def _build(args: argparse.Namespace, weights: dict, text: str | None) -> nn.Modu
     except UserError:
         raise
     except Exception as error:  # nobody has checked the arguments
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        reason = summary_of(error)
         raise UserError(
             f'{name} describes no model that can be built ({reason}). {REMEDY}'
         ) from error

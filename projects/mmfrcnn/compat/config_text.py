@@ -24,7 +24,7 @@ from mmfrcnn.compat.detection_parts import (
     training_parts,
 )
 from mmfrcnn.compat.model_size import no_larger_than
-from mmfrcnn.errors import UserError, first_of, shown
+from mmfrcnn.errors import UserError, first_of, shown, summary_of
 
 _PARSING = threading.Lock()
 """Parsers of Python 3.11 in several threads count each other's depth, and fail."""
@@ -164,7 +164,7 @@ def install() -> None:
         except UserError:
             raise
         except Exception as error:  # nobody has checked the arguments
-            reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+            reason = summary_of(error)
             raise UserError(
                 f'{weights}: the model of its config could not be built ({reason}). '
                 f'{REMEDY}'

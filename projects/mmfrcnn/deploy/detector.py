@@ -24,7 +24,7 @@ from mmfrcnn.deploy.proposed import propose
 from mmfrcnn.deploy.run_folder import find_checkpoint, find_config, given_config
 from mmfrcnn.deploy.stream import Stream
 from mmfrcnn.deploy.tiled import use_tiles
-from mmfrcnn.errors import UserError
+from mmfrcnn.errors import UserError, summary_of
 from mmfrcnn.weights.checkpoints import read_checkpoint
 
 # Of prepared images and these as they were given, the results.
@@ -238,7 +238,7 @@ def _build(config: Config, loaded: dict, checkpoint: str, *args: Any, **options:
     except UserError:
         raise
     except Exception as error:
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        reason = summary_of(error)
         raise UserError(
             f'{checkpoint}: the model of its config could not be built ({reason})'
         ) from error

@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 from torch.utils.data import DataLoader
 
 from mmfrcnn.errors import Interrupted
-from mmfrcnn.files import written_whole
+from mmfrcnn.files import write_whole
 from mmfrcnn.training.loops import VALIDATED
 
 WORD = 1
@@ -179,8 +179,7 @@ def _save(runner: Runner, done: int) -> Path:
     meta = dict(epoch=runner.epoch, iter=done)
     runner.save_checkpoint(str(folder), name, meta=meta, by_epoch=False)
     if is_main_process():
-        with written_whole(folder / 'last_checkpoint') as stream:
-            stream.write(str(folder / name).encode())
+        write_whole(folder / 'last_checkpoint', str(folder / name))
     return folder / name
 
 

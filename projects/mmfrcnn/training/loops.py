@@ -93,24 +93,16 @@ def run_iterations(loop: IterBasedTrainLoop) -> nn.Module:
     loop.dataloader_iterator.begin(runner.seed, loop._iter)
     with _workers_let_go(loop):
         if _is_resumed(loop):
-            _validate_iteration(loop)
+            _validate_if_due(loop, loop._iter, loop._max_iters)
         while loop._iter < loop._max_iters and not loop.stop_training:
             runner.model.train()
             batch = next(loop.dataloader_iterator)
             seed_iteration(runner)
             loop.run_iter(batch)
-            _validate_iteration(loop)
+            _validate_if_due(loop, loop._iter, loop._max_iters)
     runner.call_hook('after_train_epoch')
     runner.call_hook('after_train')
     return runner.model
-
-
-def _validate_iteration(loop: IterBasedTrainLoop) -> None:
-    loop._decide_current_val_interval()
-    done = loop._iter
-    due = done % loop.val_interval == 0 or done == loop._max_iters
-    if loop.runner.val_loop is not None and done >= loop.val_begin and due:
-        _validate(loop.runner)
 
 
 def run_epochs(loop: EpochBasedTrainLoop) -> nn.Module:
@@ -125,10 +117,10 @@ def run_epochs(loop: EpochBasedTrainLoop) -> nn.Module:
     loop.batches_done = done if before == length and 0 < done <= length else 0
     with _workers_let_go(loop):
         if _is_resumed(loop) and not loop.batches_done:
-            _validate_epoch(loop)
+            _validate_if_due(loop, loop._epoch, loop._max_epochs)
         while loop._epoch < loop._max_epochs and not loop.stop_training:
             loop.run_epoch()
-            _validate_epoch(loop)
+            _validate_if_due(loop, loop._epoch, loop._max_epochs)
     runner.call_hook('after_train')
     return runner.model
 
@@ -148,24 +140,21 @@ def run_epoch(loop: EpochBasedTrainLoop) -> None:
     loop._epoch += 1
 
 
-def _validate_epoch(loop: EpochBasedTrainLoop) -> None:
-    loop._decide_current_val_interval()
-    done = loop._epoch
-    due = done % loop.val_interval == 0 or done == loop._max_epochs
-    if loop.runner.val_loop is not None and done >= loop.val_begin and due:
-        _validate(loop.runner)
-
-
 def _is_resumed(loop: Any) -> bool:
     """Whether it goes on from a checkpoint without the validation that follows it."""
     validated = loop.runner.message_hub.runtime_info.get(VALIDATED, 0)
     return loop._iter > 0 and validated != loop._iter
 
 
-def _validate(runner: Runner) -> None:
-    runner.message_hub.update_info(VALIDATED, runner.iter)
-    seed_iteration(runner)
-    runner.val_loop.run()
+def _validate_if_due(loop: Any, done: int, last: int) -> None:
+    """Validate after so many iterations or epochs, if the config asks for it."""
+    loop._decide_current_val_interval()
+    runner = loop.runner
+    is_due = done >= loop.val_begin and (done % loop.val_interval == 0 or done == last)
+    if runner.val_loop is not None and is_due:
+        runner.message_hub.update_info(VALIDATED, runner.iter)
+        seed_iteration(runner)
+        runner.val_loop.run()
 
 
 @contextmanager

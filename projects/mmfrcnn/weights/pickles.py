@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmfrcnn.compat.array_pickles import RefusedError, StoredArray, load_arrays
-from mmfrcnn.errors import UserError, reason_of
+from mmfrcnn.errors import UserError, reason_of, summary_of
 
 
 def read_pickle(path: str) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ def read_pickle(path: str) -> dict[str, Tensor]:
             'made of arrays, numbers and texts alone. Nothing in it was executed'
         ) from None
     except Exception as error:  # a damaged pickle can raise any
-        reason = f'{type(error).__name__}: {str(error).partition(chr(10))[0]}'
+        reason = summary_of(error)
         raise UserError(f'{path} is no complete pickle ({reason})') from None
     content = content.get('model', content) if isinstance(content, dict) else None
     if not content or not isinstance(content, dict):
